@@ -1,0 +1,110 @@
+"""The Method protocol, the card that describes a method, and the registry of methods.
+
+A method is two things and no more: a card, and `forward(clips (B,T,3,H,W)) -> outputs` that its codec decodes.
+The harness owns geometry (box -> crop -> image), batching, precision, flip test and placement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from harness.errors import UsageError
+from harness.registry import Registry, load_plugins
+from harness.skeletons import POSETRACK17, Skeleton
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["CropSpec", "Method", "MethodCard", "Preset", "Published", "methods", "register_method"]
+
+
+@dataclass(frozen=True)
+class CropSpec:
+    """How a box becomes a network input.
+
+    `size` (width, height) px; `enlarge` the factor on the box after its aspect was fixed; `aspect` "keep" enlarges the
+    box to the input's aspect, "stretch" maps the box itself onto the input; `colour` "rgb" or "bgr"; mean and std per
+    channel position of values in 0..1.
+    """
+
+    size: tuple[int, int]
+    enlarge: float = 1.25
+    aspect: str = "keep"
+    colour: str = "rgb"
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """One size of a method.
+
+    `support` are the frame offsets of a clip in the method's own order, 0 being the key frame; an empty tuple means
+    the method sees no pixels. `box_offset` is the frame whose box (of the same track) is looked at: 0 but for
+    controls. `codec` names the codec that decodes the outputs, with its `codec_options`; `options` go to `build`.
+    `weights` names an entry of the weights manifest, None where none are shipped.
+    """
+
+    crop: CropSpec
+    codec: str
+    support: tuple[int, ...] = (0,)
+    box_offset: int = 0
+    codec_options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    weights: str | None = None
+    flip_test: bool = False
+
+
+@dataclass(frozen=True)
+class Published:
+    """A published row: percent AP per group (Head ... Ankle, Mean) and where it was read."""
+
+    dataset: str
+    split: str
+    values: Mapping[str, float]
+    source: str
+
+
+class Method(Protocol):
+    """A network (or rule) that maps clips to outputs its codec understands; a torch.nn.Module in practice."""
+
+    def __call__(self, clips: torch.Tensor) -> Any:
+        """(B,T,3,H,W) float32, normalised -> outputs of the codec's form, e.g. heatmaps (B,J,h,w)."""
+
+
+@dataclass(frozen=True)
+class MethodCard:
+    """Everything a table, a page or a reader wants to know of a method, and how to build it.
+
+    `build(preset.options)` returns an untrained torch module; weights are loaded strictly by the harness.
+    """
+
+    name: str
+    title: str
+    summary: str
+    presets: Mapping[str, Preset]
+    build: Callable[[Mapping[str, Any]], Any]
+    default_preset: str = "tiny"
+    paper: str = ""
+    year: int | None = None
+    licence: str = ""
+    skeleton: Skeleton = POSETRACK17
+    published: tuple[Published, ...] = ()
+    notes: str = ""
+
+    def preset(self, name: str | None) -> tuple[str, Preset]:
+        """The named preset (None: the default) with its name; UsageError names the known ones."""
+        chosen = name or self.default_preset
+        if chosen not in self.presets:
+            raise UsageError(f"method '{self.name}' has no preset '{chosen}'; it has {', '.join(self.presets)}")
+        return chosen, self.presets[chosen]
+
+
+methods: Registry[MethodCard] = Registry("method", before_lookup=load_plugins)
+
+
+def register_method(card: MethodCard) -> MethodCard:
+    """Make a method available by name on the command line and in the tests over every registered method."""
+    return methods.add(card.name, card)
