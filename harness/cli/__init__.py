@@ -1,1 +1,97 @@
-"""Command line."""
+"""The command line: a thin skin over the library, one small file per verb; the only place that prints or exits."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import Any
+
+import click
+
+from harness.errors import HarnessError
+from harness.version import __version__
+
+__all__ = ["cli", "main"]
+
+#: Verb -> the line that `harness --help` shows. The module harness.cli.<verb> is imported only when the verb is used.
+VERBS = {
+    "compare": "Say whether one run is really better than another.",
+    "data": "Make, list and check data sets.",
+    "doctor": "Explain this environment and name the fix for known trouble.",
+    "eval": "Run a method on a data set: predictions, scores, record, table and plots.",
+    "export": "Write the predictions of a run as a PoseTrack submission.",
+    "methods": "List the methods, or show what one is.",
+    "predict": "Run a method and write its predictions, without scoring.",
+    "report": "Render plots from records.",
+    "runs": "List the stored runs, or show one.",
+    "score": "Score prediction files against label files, as the official evaluators do.",
+    "table": "Print a comparison of stored runs.",
+    "train": "Train a method (or fit mean_pose) and write its weights.",
+    "verify": "Check that stored runs are what they say.",
+    "weights": "Check the shipped weights.",
+}
+
+
+class Verbs(click.Group):
+    """A group that imports a verb's module on first use, and suggests the nearest verb for a wrong one."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The verbs by name."""
+        return sorted(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of a verb, imported now."""
+        if cmd_name not in VERBS:
+            near = get_close_matches(cmd_name, VERBS, n=1)
+            hint = f"; did you mean '{near[0]}'?" if near else ""
+            raise click.UsageError(f"no such command '{cmd_name}'{hint}", ctx)
+        module = importlib.import_module(f"harness.cli.{cmd_name}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the verbs from VERBS, so that help imports none of them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(VERBS.items()))
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "HARNESS"})
+@click.version_option(__version__, prog_name="harness")
+def cli() -> None:
+    """Evaluate video-based 2D human pose estimation, from one command to a record that can be re-verified.
+
+    Start with:  harness eval --method hrnet --split val
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; exit codes as in the README."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code; user errors become one or two lines on stderr."""
+    try:
+        outcome: Any = cli.main(args=arguments, prog_name="harness", standalone_mode=False)
+        return outcome if isinstance(outcome, int) else 0
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.ClickException as problem:
+        problem.show()
+        return 2 if isinstance(problem, click.UsageError) else problem.exit_code
+    except HarnessError as problem:
+        click.echo(f"harness: {problem}", err=True)
+        return problem.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("harness: interrupted; the same command resumes where it stopped", err=True)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as problem:
+        where = f"{problem.filename}: " if problem.filename else ""
+        click.echo(f"harness: {where}{problem.strerror or problem}; nothing already finished is lost", err=True)
+        return 1

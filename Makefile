@@ -1,0 +1,40 @@
+# Two commands on a machine that has only Python 3.11 and make:
+#   make eval   own environment, pinned install, an evaluation on the embedded data: table, record, plots
+#   make test   the same environment, then everything CI runs
+PYTHON ?= python3.11
+VENV ?= .venv
+METHOD ?= hrnet
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: eval test test-long lint types unit bench clean
+
+eval: $(STAMP)
+	$(BIN)/harness eval --method $(METHOD) --split val
+
+test: lint types unit
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+unit: $(STAMP)
+	$(BIN)/pytest -n 2 -m "not long"
+
+test-long: $(STAMP)
+	$(BIN)/pytest -m long
+
+bench: $(STAMP)
+	for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script; done
+
+$(STAMP): setup.cfg pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt torch==2.13.0
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[test]"
+	touch $(STAMP)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

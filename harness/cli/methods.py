@@ -1,0 +1,82 @@
+"""harness methods: what can be evaluated, and what each method is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from harness.cli.options import format_option
+from harness.cli.output import emit_json, emit_rows
+from harness.methods import MethodCard, Preset, methods
+
+__all__ = ["command"]
+
+_WIDTH = 100
+
+
+@click.group("methods")
+def command() -> None:
+    """List the methods, or show what one is."""
+
+
+@command.command("list")
+@format_option("table", "json", "csv", "markdown")
+def list_methods(style: str) -> None:
+    """List every registered method."""
+    emit_rows([_row(methods[name]) for name in methods], style)
+
+
+@command.command("show")
+@click.argument("name")
+@format_option("table", "json")
+def show_method(name: str, style: str) -> None:
+    """Show a method's card: paper, presets, weights, published numbers."""
+    card = methods[name]
+    if style == "json":
+        emit_json({**_row(card), "notes": card.notes, "presets": {key: _preset(value) for key, value in card.presets.items()},
+                   "published": [vars(row) for row in card.published]})  # fmt: skip
+        return
+    click.echo(f"{card.title} ({card.name})\n")
+    for label, value in (("paper", card.paper), ("licence", card.licence)):
+        if value:
+            click.echo(f"{label:<9} {value}")
+    click.echo()
+    click.echo(click.wrap_text(card.summary, width=_WIDTH))
+    if card.notes:
+        click.echo("\n" + click.wrap_text(card.notes, width=_WIDTH, preserve_paragraphs=True))
+    click.echo("\nPresets")
+    emit_rows([{"preset": _marked(key, card), **_preset(value)} for key, value in card.presets.items()], "table")
+    if card.published:
+        click.echo("\nPublished (percent AP)")
+        emit_rows([{"data set": f"{row.dataset} {row.split}", **_percent(row.values), "read in": row.source}
+                   for row in card.published], "table")  # fmt: skip
+
+
+def _row(card: MethodCard) -> dict[str, Any]:
+    return {
+        "name": card.name, "method": card.title, "year": card.year or "", "presets": ", ".join(card.presets),
+        "summary": card.summary,
+    }  # fmt: skip
+
+
+def _preset(preset: Preset) -> dict[str, Any]:
+    width, height = preset.crop.size
+    return {
+        "input": f"{height}x{width}", "frames": _frames(preset), "codec": preset.codec,
+        "weights": preset.weights or "not shipped: give --weights",
+    }  # fmt: skip
+
+
+def _frames(preset: Preset) -> str:
+    if not preset.support:
+        return "none"
+    return " ".join("t" if offset == 0 else f"t{offset:+d}" for offset in preset.support)
+
+
+def _marked(name: str, card: MethodCard) -> str:
+    return f"{name} (default)" if name == card.default_preset else name
+
+
+def _percent(values: Any) -> dict[str, str]:
+    return {key: f"{value:.1f}" for key, value in values.items()}

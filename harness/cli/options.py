@@ -1,0 +1,81 @@
+"""Options that several verbs share, and the defaults that a harness.toml may set."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from harness.errors import UsageError
+
+__all__ = ["data_options", "format_option", "results_option", "run_options"]
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def results_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """--results DIR: where records go and are read from."""
+    return click.option(
+        "--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True,
+        envvar="HARNESS_RESULTS", help="Folder where records go and are read from.",
+    )(function)  # fmt: skip
+
+
+def format_option(*choices: str) -> Decorator:
+    """--format, with the first choice as the default."""
+    return click.option(
+        "--format", "style", type=click.Choice(choices), default=choices[0], show_default=True,
+        help="Form of the output.",
+    )  # fmt: skip
+
+
+def data_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """--dataset, --data-root and --split; a harness.toml in the data root sets defaults for the other options."""
+    for option in reversed((
+        click.option("--dataset", default="synthtrack", show_default=True, envvar="HARNESS_DATASET",
+                     help="A name of `harness data list`."),
+        click.option("--data-root", type=click.Path(path_type=Path), envvar="HARNESS_DATA_ROOT", is_eager=True,
+                     callback=_read_defaults, help="Folder of the data set; not needed for synthtrack."),
+        click.option("--split", default="val", show_default=True, help="train, val or test."),
+    )):  # fmt: skip
+        function = option(function)
+    return function
+
+
+def run_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What decides how a method runs: preset, weights, boxes, batch, device, precision, limits."""
+    for option in reversed((
+        click.option("--preset", help="Size of the method; `harness methods show M` lists them."),
+        click.option("--weights", help="A weights file, or a name of `harness weights list`."),
+        click.option("--boxes", default="truth", show_default=True,
+                     help="truth, or a detector's JSON file."),
+        click.option("--min-box-score", type=float, default=0.2, show_default=True,
+                     help="Detector boxes scored lower are left out."),
+        click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Clips per batch."),
+        click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
+        click.option("--flip/--no-flip", default=None, help="Flip test; the preset decides by default."),
+        click.option("--limit", type=click.IntRange(1), help="Only the first N sequences; not comparable."),
+        click.option("--allow-missing-frames", is_flag=True, help="Leave out sequences without their images."),
+        click.option("--overwrite", is_flag=True, help="Run again although a stored result answers the request."),
+    )):  # fmt: skip
+        function = option(function)
+    return function
+
+
+def _read_defaults(ctx: click.Context, _: click.Parameter, root: Path | None) -> Path | None:
+    """Take defaults from harness.toml beside the data: a table per verb, keys named as the options."""
+    path = root / "harness.toml" if root else None
+    if path is not None and path.is_file():
+        try:
+            table = tomllib.loads(path.read_text(encoding="utf-8")).get(ctx.info_name or "", {})
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+            raise UsageError(f"{path}: not valid TOML ({problem}); correct or remove it") from None
+        known = {parameter.name for parameter in ctx.command.params}
+        named = {key.replace("-", "_"): value for key, value in table.items()}
+        for key in named.keys() - known:
+            raise UsageError(f"{path}: [{ctx.info_name}] has '{key}', which is no option of this command")
+        ctx.default_map = {**(ctx.default_map or {}), **named}
+    return root
