@@ -1,0 +1,74 @@
+"""What a codec is: joints into training targets, network outputs back into joints; and the registry of codecs.
+
+A codec knows the form of the outputs (maps, vectors, coordinates) and nothing of boxes or images: its joints are px of
+the network input when encoding, and px of its own grid when decoding. The engine maps grid px to the image with the
+back-transform that `geometry` names (codecs spec 1.2-1.4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import torch
+
+from harness.registry import Registry, load_plugins
+
+if TYPE_CHECKING:
+    from harness.methods import Preset
+
+__all__ = ["Codec", "Decoded", "Geometry", "Targets", "build_codec", "codecs", "register_codec"]
+
+Geometry = Literal["plain", "dark", "udp"]
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What the outputs should become: `values` in their form, `weights` (B,J) 0 where a joint teaches nothing."""
+
+    values: Any
+    weights: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Joints read from outputs: `joints` (B,J,2) px on a grid of `grid` (width, height), `scores` (B,J)."""
+
+    joints: torch.Tensor
+    scores: torch.Tensor
+    grid: tuple[int, int]
+
+
+class Codec(Protocol):
+    """One way of writing joints as network outputs; every method is batched and stays on the device of its input."""
+
+    geometry: Geometry
+
+    def encode(self, joints: torch.Tensor, weights: torch.Tensor) -> Targets:
+        """(B,J,2) px of the network input and (B,J) weights -> targets; a joint off the grid gets weight 0."""
+
+    def decode(self, outputs: Any) -> Decoded:
+        """Outputs of the network -> joints and scores."""
+
+    def flip_back(self, outputs: Any, flip_order: torch.Tensor) -> Any:
+        """Outputs for the mirrored input -> outputs for the input as it was; `flip_order` as in Skeleton."""
+
+    def merge(self, outputs: Any, mirrored: Any, flip_order: torch.Tensor) -> Any:
+        """Flip test: the mean of the outputs and the flipped-back outputs for the mirrored input."""
+
+
+#: A codec class: called with `size=(width, height)` of the network input and the codec's own options by keyword.
+CodecFactory = Callable[..., Codec]
+
+codecs: Registry[CodecFactory] = Registry("codec", before_lookup=load_plugins)
+
+
+def register_codec(name: str, factory: CodecFactory) -> CodecFactory:
+    """Make a codec available by name to presets and to `--codec`."""
+    return codecs.add(name, factory)
+
+
+def build_codec(preset: Preset) -> Codec:
+    """The codec of a preset, for its input size and with its options."""
+    return codecs[preset.codec](size=preset.crop.size, **preset.codec_options)
