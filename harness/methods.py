@@ -26,7 +26,8 @@ class CropSpec:
 
     `size` (width, height) px; `enlarge` the factor on the box after its aspect was fixed; `aspect` "keep" enlarges the
     box to the input's aspect, "stretch" maps the box itself onto the input; `colour` "rgb" or "bgr"; mean and std per
-    channel position of values in 0..1.
+    channel position of values in 0..1. `geometry` is that of the crop where it differs from the codec's (FAMI-Pose
+    crops by the "dark" matrix and decodes by the plain one).
     """
 
     size: tuple[int, int]
@@ -35,6 +36,7 @@ class CropSpec:
     colour: str = "rgb"
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    geometry: str | None = None
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,8 @@ class Preset:
     `support` are the frame offsets of a clip in the method's own order, 0 being the key frame; an empty tuple means
     the method sees no pixels. `box_offset` is the frame whose box (of the same track) is looked at: 0 but for
     controls. `codec` names the codec that decodes the outputs, with its `codec_options`; `options` go to `build`.
-    `weights` names an entry of the weights manifest, None where none are shipped.
+    `weights` names an entry of the weights manifest, None where none are shipped. `ends` names the rule for support
+    frames beyond the ends of the video (harness.clips.END_RULES).
     """
 
     crop: CropSpec
@@ -55,6 +58,7 @@ class Preset:
     options: Mapping[str, Any] = field(default_factory=dict)
     weights: str | None = None
     flip_test: bool = False
+    ends: str = "clamp"
 
 
 @dataclass(frozen=True)
