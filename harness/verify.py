@@ -1,0 +1,146 @@
+"""Verify a stored run: are its predictions, scores, weights, data and the record itself what they were?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.errors import HarnessError, listed
+from harness.records import RunRecord, digest_of
+from harness.results import StoredRun, file_sha256
+from harness.scoring.scores import Scores
+from harness.typed_json import to_plain
+
+__all__ = ["Finding", "Verification", "verify"]
+
+#: Scores a run again from its stored predictions file.
+Rescore = Callable[[RunRecord, Path], Scores]
+
+_KEY = ("protocol", "metric", "slice", "joint")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is not what the record says: `check` is record, predictions, scores, weights or data."""
+
+    check: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.check}: {self.message}"
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was looked at, what could not be, and what was found; a run is sound when nothing was found."""
+
+    run: str
+    checked: tuple[str, ...]
+    skipped: tuple[str, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def sound(self) -> bool:
+        """True when every check that could be made held."""
+        return not self.findings
+
+
+def verify(
+    run: StoredRun, *, rescore: Rescore | None = None, weights: Path | None = None, fingerprint: str | None = None
+) -> Verification:
+    """Compare a run with its record: every check whose material is at hand.
+
+    `rescore` recomputes the scores from the predictions file, which must come out equal in every bit; `weights` is the
+    weights file and `fingerprint` that of the data as they are now. What is not given is listed as skipped.
+    """
+    record = run.record
+    checks: dict[str, Iterable[Finding] | str] = {"record": _check_record(run)}
+    checks["predictions"] = _check_predictions(run) if record.predictions else "the record names no predictions"
+    checks["weights"] = _check_weights(record, weights)
+    checks["data"] = _check_data(record, fingerprint)
+    checks["scores"] = _check_scores(run, rescore)
+    made = {name: list(result) for name, result in checks.items() if not isinstance(result, str)}
+    skipped = tuple(f"{name}: {result}" for name, result in checks.items() if isinstance(result, str))
+    return Verification(run.id, tuple(made), skipped, tuple(finding for found in made.values() for finding in found))
+
+
+def _check_record(run: StoredRun) -> Iterable[Finding]:
+    stored = run.document.get("digest")
+    if stored != digest_of(run.document):
+        yield Finding(
+            "record", f"{run.folder / 'record.json'} was edited after it was written (its digest is {stored})"
+        )
+    if run.id != run.record.id:
+        yield Finding("record", f"its request gives the id {run.record.id}, the record says {run.id}")
+    if run.folder.name != run.id:
+        yield Finding("record", f"it lies in the folder {run.folder.name}, the record says {run.id}")
+
+
+def _check_predictions(run: StoredRun) -> Iterable[Finding]:
+    path, stored = run.predictions_path, run.record.predictions
+    if path is None or stored is None:
+        return
+    if not path.is_file():
+        yield Finding("predictions", f"{path} is missing")
+    elif (found := file_sha256(path)) != stored.sha256:
+        yield Finding("predictions", f"{path} changed: expected {stored.sha256}, found {found}")
+
+
+def _check_weights(record: RunRecord, weights: Path | None) -> Iterable[Finding] | str:
+    if record.weights is None:
+        return "the method has none"
+    if weights is None:
+        return f"{record.weights.name} is not at hand"
+    if not weights.is_file():
+        return [Finding("weights", f"{weights} is missing")]
+    found = file_sha256(weights)
+    if _bare(found) == _bare(record.weights.sha256):
+        return []
+    return [Finding("weights", f"{weights} changed: expected {record.weights.sha256}, found {found}")]
+
+
+def _check_data(record: RunRecord, fingerprint: str | None) -> Iterable[Finding] | str:
+    if fingerprint is None:
+        return f"{record.dataset.name} is not at hand"
+    if fingerprint == record.dataset.fingerprint:
+        return []
+    name = f"{record.dataset.name} {record.dataset.split}"
+    return [Finding("data", f"labels of {name} changed: expected {record.dataset.fingerprint}, found {fingerprint}")]
+
+
+def _check_scores(run: StoredRun, rescore: Rescore | None) -> Iterable[Finding] | str:
+    path = run.predictions_path
+    if rescore is None or path is None or not path.is_file():
+        return "not recomputed" if path is None or path.is_file() else "the predictions are missing"
+    try:
+        again = rescore(run.record, path)
+    except HarnessError as error:
+        return [Finding("scores", f"cannot be recomputed: {error}")]
+    return _differences(to_plain(run.record.scores), to_plain(again.entries))
+
+
+def _differences(stored: list[dict[str, Any]], again: list[dict[str, Any]]) -> list[Finding]:
+    """One finding for all rows that differ, with the first as an example; stored and new rows are matched by name."""
+    before, after = _by_name(stored), _by_name(again)
+    changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    if not changed:
+        return []
+    shown = [f"{' '.join(name)}: stored {_value(before, name)}, recomputed {_value(after, name)}" for name in changed]
+    return [Finding("scores", f"{len(changed)} of {len(before)} differ: {listed(shown, limit=2)}")]
+
+
+def _by_name(rows: list[dict[str, Any]]) -> dict[tuple[str, ...], dict[str, Any]]:
+    return {tuple(row[column] for column in _KEY): row for row in rows}
+
+
+def _value(rows: dict[tuple[str, ...], dict[str, Any]], name: tuple[str, ...]) -> str:
+    row = rows.get(name)
+    if row is None:
+        return "nothing"
+    return f"{row['value']} (n_truth {row['n_truth']}, n_predicted {row['n_predicted']})"
+
+
+def _bare(digest: str) -> str:
+    return digest.removeprefix("sha256:")
