@@ -62,8 +62,12 @@ def open_dataset(name: str, split: str, *, root: Path | None = None) -> DataSet:
             raise DataError(f"data set '{name}' needs --data-root DIR (where its images and labels lie). {card.get_it}")
         root = card.prepare(split)
     if not root.is_dir():
-        raise DataError(f"{root}: no such folder; give --data-root the folder that holds the images and labels of {name}")
+        raise DataError(
+            f"{root}: no such folder; give --data-root the folder that holds the images and labels of {name}"
+        )
     dataset = card.read(root, split)
     if not dataset.sequences:
-        raise DataError(f"{root}: no sequences of split '{split}' found for {name}; expected {listed(list(card.splits))}")
+        raise DataError(
+            f"{root}: no sequences of split '{split}' found for {name}; expected {listed(list(card.splits))}"
+        )
     return dataset
