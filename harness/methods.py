@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from harness.errors import UsageError
 from harness.registry import Registry, load_plugins
-from harness.skeletons import POSETRACK17, Skeleton
+from harness.skeletons import GROUPS, POSETRACK17, Skeleton
 
 if TYPE_CHECKING:
     import torch
+
+    from harness.datasets.sequences import DataSet
 
 __all__ = ["CropSpec", "Method", "MethodCard", "Preset", "Published", "methods", "register_method"]
 
@@ -70,6 +72,16 @@ class Published:
     values: Mapping[str, float]
     source: str
 
+    @classmethod
+    def row(cls, dataset: str, split: str, percents: str, source: str) -> Published:
+        """A row as tables print it: the percents of the groups in the order of GROUPS, then the mean.
+
+        >>> Published.row("posetrack17", "val", "82.1 83.6 80.4 73.3 75.5 75.3 68.5 77.3", "a table").values["Mean"]
+        77.3
+        """
+        names = (*GROUPS, "Mean")
+        return cls(dataset, split, dict(zip(names, map(float, percents.split()), strict=True)), source)
+
 
 class Method(Protocol):
     """A network (or rule) that maps clips to outputs its codec understands; a torch.nn.Module in practice."""
@@ -82,7 +94,8 @@ class Method(Protocol):
 class MethodCard:
     """Everything a table, a page or a reader wants to know of a method, and how to build it.
 
-    `build(preset.options)` returns an untrained torch module; weights are loaded strictly by the harness.
+    `build(preset.options)` returns an untrained torch module; weights are loaded strictly by the harness. A method that
+    is not trained by gradients has `fit(dataset)`, which returns the state dict learned from a train split.
     """
 
     name: str
@@ -97,6 +110,7 @@ class MethodCard:
     skeleton: Skeleton = POSETRACK17
     published: tuple[Published, ...] = ()
     notes: str = ""
+    fit: Callable[[DataSet], Mapping[str, torch.Tensor]] | None = None
 
     def preset(self, name: str | None) -> tuple[str, Preset]:
         """The named preset (None: the default) with its name; UsageError names the known ones."""

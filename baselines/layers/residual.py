@@ -9,7 +9,7 @@ __all__ = ["BasicBlock", "Bottleneck", "convolution"]
 
 
 def convolution(inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1, relu: bool = True) -> nn.Sequential:
-    """Convolution of odd kernel with same padding and no bias, batch normalisation, and a ReLU unless told otherwise."""
+    """Convolution of odd kernel, same padding and no bias, then batch normalisation and (unless told not to) ReLU."""
     layers = [_bare(inputs, outputs, kernel=kernel, stride=stride), nn.BatchNorm2d(outputs)]
     return nn.Sequential(*layers, nn.ReLU(inplace=True)) if relu else nn.Sequential(*layers)
 

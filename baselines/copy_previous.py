@@ -1,0 +1,51 @@
+"""copy_previous: a control that shows how much of a score is owed to people hardly moving between two frames."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from baselines.layers.hrnet import TINY, HRNet
+from harness.methods import CropSpec, MethodCard, Preset, register_method
+
+__all__ = ["CopyPrevious", "card"]
+
+
+class CopyPrevious(HRNet):
+    """Tiny HRNet, with the same weights, on a clip that holds the previous frame alone."""
+
+    def forward(self, clips: torch.Tensor) -> torch.Tensor:
+        """(B,1,3,H,W) -> heatmaps (B,J,H/4,W/4)."""
+        return super().forward(clips[:, 0])
+
+
+def _build(options: Mapping[str, Any]) -> CopyPrevious:
+    return CopyPrevious(**options)
+
+
+card = register_method(
+    MethodCard(
+        name="copy_previous",
+        title="Copy of the previous frame",
+        summary=(
+            "The pose that tiny HRNet finds in the previous frame, in the previous box of the same track, left as it "
+            "is: a method that uses time has to beat it where people move."
+        ),
+        presets={
+            "tiny": Preset(
+                crop=CropSpec(size=(96, 128)),
+                codec="heatmap",
+                codec_options={"sigma": 1.5},
+                support=(-1,),
+                box_offset=-1,
+                options=TINY,
+                weights="hrnet-tiny",
+            )
+        },
+        build=_build,
+        licence="Apache-2.0",
+        notes="Needs boxes with track ids. At the start of a track the current frame is used: there it equals hrnet.",
+    )
+)

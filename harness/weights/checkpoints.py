@@ -1,0 +1,69 @@
+"""Reading checkpoint files: safetensors, or torch files that hold tensors and nothing that runs."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+
+from harness.errors import WeightsError, listed
+
+__all__ = ["read_checkpoint"]
+
+_WRAPPERS = ("state_dict", "best_state_dict", "model")
+_NUMBER_TYPES = [type(np.dtype(kind)) for kind in ("f4", "f8", "i8")]
+
+
+def read_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], Mapping[str, str]]:
+    """Tensors by name, and the metadata (safetensors only); the kind of file is told by its first bytes.
+
+    Raises WeightsError for an unreadable file, for one that holds code, and where no state dict is found.
+    """
+    with path.open("rb") as file:
+        start = file.read(9)
+    if start[8:9] == b"{":
+        try:
+            with safe_open(path, framework="pt") as archive:
+                return {key: archive.get_tensor(key) for key in archive.keys()}, archive.metadata() or {}  # noqa: SIM118
+        except (SafetensorError, OSError) as problem:
+            raise WeightsError(f"{path}: not a readable safetensors file ({problem}); fetch it again") from None
+    return _unwrap(_read_torch(path), path), {}
+
+
+def _read_torch(path: Path) -> Any:
+    # HRNet's own checkpoints keep the accuracy beside the weights as a numpy number
+    make_number = np.float64(0).__reduce__()[0]
+    numbers: list[Any] = [(make_number, "numpy.core.multiarray.scalar"), make_number, np.dtype, *_NUMBER_TYPES]
+    try:
+        with torch.serialization.safe_globals(numbers):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as problem:
+        if "Unsupported" not in str(problem) and "GLOBAL" not in str(problem):
+            raise WeightsError(f"{path}: not a readable checkpoint; fetch it again") from None
+        raise WeightsError(
+            f"{path}: refused, since it holds code or objects besides tensors; load its state_dict() saved alone"
+        ) from None
+    except (RuntimeError, EOFError, ValueError, OSError, KeyError) as problem:
+        reason = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
+        raise WeightsError(f"{path}: not a readable checkpoint ({reason}); fetch it again") from None
+
+
+def _unwrap(content: Any, path: Path) -> dict[str, torch.Tensor]:
+    """The state dict in what a training script saved: under one of the usual names, or bare."""
+    if isinstance(content, Mapping):
+        # `model` may also hold a model's name
+        inner = (content[name] for name in _WRAPPERS if isinstance(content.get(name), Mapping))
+        state = next(inner, content)
+        if state and all(isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in state.items()):
+            return dict(state)
+        strange = [str(key) for key, value in state.items() if not isinstance(value, torch.Tensor)]
+        raise WeightsError(
+            f"{path}: no state dict found; expected tensors by name, bare or under {', '.join(_WRAPPERS)}, "
+            f"but {f'not tensors: {listed(strange)}' if strange else 'it is empty'}"
+        )
+    raise WeightsError(f"{path}: no state dict found; expected a mapping of tensors, got {type(content).__name__}")

@@ -1,0 +1,127 @@
+"""Strict loading: the hash first, then tensors only, then every key in its place and shape (hrnet spec 1.8)."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from harness.errors import WeightsError, listed
+from harness.weights.checkpoints import read_checkpoint
+from harness.weights.manifest import WeightsEntry, find_weights, sha256_of
+from harness.weights.sources import DEFAULT_SOURCES, KeyMap, recognise, strip_wrapper
+
+__all__ = ["LoadedWeights", "load", "parameter_count", "save"]
+
+State = Mapping[str, torch.Tensor]
+
+_OWN = "vidpose-harness"
+_COCO_NOTE = "trained on COCO: its channels 1 and 2 are the eyes, read as head_bottom and head_top"
+
+
+@dataclass(frozen=True)
+class LoadedWeights:
+    """What was loaded: manifest name ("" for a file given by path), file, hash, recognised source, a note or ""."""
+
+    name: str
+    path: Path
+    sha256: str
+    source: str
+    note: str = ""
+
+
+def load(module: nn.Module, source: str | Path, *, sha256: str | None = None) -> LoadedWeights:
+    """Load a checkpoint into a network, every tensor of it and of the network accounted for.
+
+    `source` is a name of the manifest or a path (safetensors, or a torch file holding tensors only); `sha256` is what
+    the file has to hash to, by default what the manifest says. A module may list its own `key_sources` (KeyMap).
+    Raises WeightsError for a missing or altered file, code in a pickle, and missing, extra or wrongly shaped keys.
+    """
+    path, entry = find_weights(source)
+    digest = _check_hash(path, sha256 or (entry.sha256 if entry else None))
+    state, metadata = read_checkpoint(path)
+    state = {strip_wrapper(key): value for key, value in state.items()}
+    key_map = recognise(state, getattr(module, "key_sources", DEFAULT_SOURCES))
+    _fill(module, _renamed(state, key_map, path), path)
+    recognised = _OWN if _OWN in metadata else key_map.source
+    return LoadedWeights(entry.name if entry else "", path, digest, recognised, _note(path, entry))
+
+
+def save(state: nn.Module | State, path: Path, *, about: Mapping[str, Any] | None = None, half: bool = False) -> str:
+    """Write a network or state dict as safetensors, atomically, and return its sha256.
+
+    `about` is stored in the file as JSON; `half` stores floating-point tensors as float16 at half the size.
+    """
+    tensors = state.state_dict() if isinstance(state, nn.Module) else dict(state)
+    plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+    if half:
+        plain = {key: value.half() if value.is_floating_point() else value for key, value in plain.items()}
+    # one metadata entry: with several, their order in the file (and so the hash) would vary
+    metadata = {_OWN: json.dumps(dict(about or {}), sort_keys=True)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    save_file(plain, temporary, metadata=metadata)
+    digest = sha256_of(temporary)
+    temporary.replace(path)
+    return digest
+
+
+def parameter_count(module: nn.Module) -> int:
+    """Trainable numbers in a network.
+
+    >>> parameter_count(nn.Linear(3, 2))
+    8
+    """
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+
+
+def _check_hash(path: Path, expected: str | None) -> str:
+    digest = sha256_of(path)
+    if expected is not None and digest != expected.lower():
+        raise WeightsError(
+            f"{path}: its sha256 is {digest[:12]}..., expected {expected[:12]}...; "
+            "the file was altered or is not the one meant: fetch it again"
+        )
+    return digest
+
+
+def _renamed(state: State, key_map: KeyMap, path: Path) -> dict[str, torch.Tensor]:
+    renamed = {key_map.ours(key): value for key, value in state.items()}
+    if len(renamed) < len(state):
+        raise WeightsError(f"{path}: two keys of the {key_map.source} checkpoint mean the same tensor; it is damaged")
+    return renamed
+
+
+def _fill(module: nn.Module, state: dict[str, torch.Tensor], path: Path) -> None:
+    """Copy a state dict into the module; only `num_batches_tracked` may be missing (torch before 0.4.1 had none)."""
+    expected = module.state_dict()
+    problems = {
+        "missing": [k for k in expected if k not in state and not k.endswith("num_batches_tracked")],
+        "not known to the network": [k for k in state if k not in expected],
+        "of another shape": [
+            f"{k} {tuple(state[k].shape)}, expected {tuple(expected[k].shape)}"
+            for k in expected
+            if k in state and state[k].shape != expected[k].shape
+        ],
+    }
+    found = [f"{len(keys)} {what}: {listed(keys)}" for what, keys in problems.items() if keys]
+    if found:
+        raise WeightsError(f"{path}: the checkpoint does not fit {type(module).__name__}; keys {'; '.join(found)}")
+    module.load_state_dict({**expected, **state}, strict=True)
+
+
+def _note(path: Path, entry: WeightsEntry | None) -> str:
+    trained_on = entry.trained_on if entry else path.stem
+    notes = [entry.note if entry else "", _COCO_NOTE if _coco_only(trained_on.lower()) else ""]
+    return "; ".join(note for note in notes if note)
+
+
+def _coco_only(trained_on: str) -> bool:
+    return "coco" in trained_on and "posetrack" not in trained_on

@@ -1,0 +1,67 @@
+"""Where a checkpoint may come from, and what its keys are called there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+__all__ = ["DEFAULT_SOURCES", "MMPOSE", "MMPOSE_0", "OFFICIAL", "KeyMap", "recognise", "strip_wrapper"]
+
+
+@dataclass(frozen=True)
+class KeyMap:
+    """How the keys of one source translate to ours: pairs of prefixes (theirs, ours), the first that fits counts.
+
+    A key that no prefix fits keeps its name, and then has to be one of the network's.
+
+    >>> MMPOSE.ours("head.final_layer.bias"), MMPOSE.theirs("conv1.weight"), MMPOSE.theirs("final_layer.bias")
+    ('final_layer.bias', 'backbone.conv1.weight', 'head.final_layer.bias')
+    """
+
+    source: str
+    prefixes: tuple[tuple[str, str], ...] = ()
+
+    def ours(self, key: str) -> str:
+        """Their key as the network calls it."""
+        for theirs, ours in self.prefixes:
+            if key.startswith(theirs):
+                return ours + key.removeprefix(theirs)
+        return key
+
+    def theirs(self, key: str) -> str:
+        """Our key as the source calls it; the longest of our prefixes counts."""
+        fitting = [(theirs, ours) for theirs, ours in self.prefixes if key.startswith(ours)]
+        if not fitting:
+            return key
+        theirs, ours = max(fitting, key=lambda pair: len(pair[1]))
+        return theirs + key.removeprefix(ours)
+
+    def fits(self, keys: Iterable[str]) -> bool:
+        """Whether each of the source's prefixes occurs among the keys."""
+        keys = list(keys)
+        return all(any(key.startswith(theirs) for key in keys) for theirs, _ in self.prefixes)
+
+
+MMPOSE = KeyMap("mmpose 1.x", (("head.final_layer.", "final_layer."), ("backbone.", "")))
+MMPOSE_0 = KeyMap("mmpose 0.x", (("keypoint_head.final_layer.", "final_layer."), ("backbone.", "")))
+OFFICIAL = KeyMap("official names")
+
+#: Tried in this order; the last fits everything.
+DEFAULT_SOURCES = (MMPOSE, MMPOSE_0, OFFICIAL)
+
+
+def recognise(keys: Iterable[str], sources: tuple[KeyMap, ...] = DEFAULT_SOURCES) -> KeyMap:
+    """The first source whose prefixes all occur among the keys."""
+    keys = list(keys)
+    return next((source for source in sources if source.fits(keys)), OFFICIAL)
+
+
+def strip_wrapper(key: str, wrapper: str = "module.") -> str:
+    """Take off what DataParallel wraps around names, however often it did.
+
+    >>> strip_wrapper("module.module.conv1.weight")
+    'conv1.weight'
+    """
+    while key.startswith(wrapper):
+        key = key.removeprefix(wrapper)
+    return key
