@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.datasets.sequences import NO_TRACK, DataSet, Sequence, check_shapes
+from harness.datasets.sequences import NO_TRACK, DataSet, Frame, Sequence, check_shapes
 from harness.errors import DataError, UsageError, listed
 
 __all__ = ["END_RULES", "MISSING_POLICIES", "Clips", "cut_clips", "frames_on_disk", "support_indices"]
@@ -128,6 +128,8 @@ def cut_clips(
         _, still = _support_rows(dataset, sequence, frame, (0,) * len(support), ends, missing, paths=paths)
         rows = np.where(found[:, None], rows, still)
     used = np.unique(rows)
+    for index in used.tolist():
+        dataset.image_path(Frame(paths[index], index, index))
     return Clips(
         frame=frame,
         person=_running_number(frame),

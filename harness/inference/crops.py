@@ -94,13 +94,14 @@ def image_matrices(
 
 def transform(points: Floats, matrices: Floats) -> Floats:
     """Map points (N,K,2) by matrices (N,2,3), in float64."""
-    points = points.astype(np.float64, copy=False)
-    return points @ matrices[:, :, :2].transpose(0, 2, 1) + matrices[:, None, :, 2]
+    mapped: Floats = points.astype(np.float64, copy=False) @ matrices[:, :, :2].transpose(0, 2, 1)
+    mapped += matrices[:, None, :, 2]
+    return mapped
 
 
 def warp(image: NDArray[np.uint8], matrix: Floats, size: tuple[int, int]) -> NDArray[np.uint8]:
     """The crop (H,W,3) uint8 of an image: bilinear, black beyond the border (bit-equal to upstream under OpenCV 4)."""
-    crop: NDArray[np.uint8] = cv2.warpAffine(image, matrix, size, flags=cv2.INTER_LINEAR)
+    crop: NDArray[np.uint8] = np.asarray(cv2.warpAffine(image, matrix, size, flags=cv2.INTER_LINEAR), dtype=np.uint8)
     return crop
 
 
@@ -148,7 +149,8 @@ def _udp(centre: NDArray[np.float32], scale: NDArray[np.float32], size: tuple[in
     linear = turn * zoom[:, :, None]
     # The translation uses the sine with the signs of upstream: rows (-c_x cos + c_y sin), (-c_x sin - c_y cos).
     shift = zoom * (sides / 2) - np.einsum("nij,nj->ni", linear, centre.astype(np.float64))
-    return np.concatenate([linear, shift[:, :, None]], axis=2).astype(np.float32).astype(np.float64)
+    matrices: Floats = np.concatenate([linear, shift[:, :, None]], axis=2)
+    return matrices.astype(np.float32).astype(np.float64)
 
 
 def _stretched(centre: NDArray[np.float32], scale: NDArray[np.float32], size: tuple[int, int], geometry: str) -> Floats:

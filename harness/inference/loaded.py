@@ -1,0 +1,106 @@
+"""A method ready to run: its card, the chosen preset, the built module and the codec that reads its outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from harness.codecs import Codec
+from harness.errors import HarnessError, UsageError
+from harness.methods import MethodCard, Preset
+
+__all__ = ["PRECISIONS", "Loaded", "check_finite", "choose_device", "infer"]
+
+PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What the engine runs. `weights_sha256` is None for a method without weights or with random ones."""
+
+    card: MethodCard
+    preset_name: str
+    preset: Preset
+    module: torch.nn.Module
+    codec: Codec
+    weights_sha256: str | None = None
+
+    @property
+    def crop_geometry(self) -> str:
+        """Geometry of the crop: the preset's, else the codec's."""
+        return self.preset.crop.geometry or self.codec.geometry
+
+
+def choose_device(name: str) -> torch.device:
+    """The torch device of a name such as "cpu", "cuda" or "auto"; UsageError where there is none."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError(f"device '{name}' cannot be used here ({reason}); try --device cpu") from None
+    return device
+
+
+def infer(
+    method: Loaded, crops: NDArray[np.uint8], *, device: torch.device, precision: str = "fp32", flip: bool = False
+) -> Any:
+    """Outputs of the method for crops (B,T,H,W,3) uint8 in the preset's channel order."""
+    clips = _normalised(method, torch.from_numpy(crops).to(device, non_blocking=True))
+    with ExitStack() as stack:
+        _enter_precision(stack, device, precision)
+        outputs = method.module(clips)
+        if flip:
+            order = torch.from_numpy(method.card.skeleton.flip_order).to(device)
+            outputs = method.codec.merge(outputs, method.module(clips.flip(-1)), order)
+    return outputs
+
+
+def _normalised(method: Loaded, crops: torch.Tensor) -> torch.Tensor:
+    """(B,T,H,W,3) uint8 -> (B,T,3,H,W) float32, channels last in memory as convolutions like it."""
+    spec = method.preset.crop
+    mean = torch.tensor(spec.mean, device=crops.device)
+    std = torch.tensor(spec.std, device=crops.device)
+    return crops.float().div_(255).sub_(mean).div_(std).permute(0, 1, 4, 2, 3)
+
+
+def _enter_precision(stack: ExitStack, device: torch.device, precision: str) -> None:
+    if precision not in PRECISIONS:
+        raise UsageError(f"unknown precision '{precision}'; known: {', '.join(PRECISIONS)}")
+    stack.enter_context(torch.inference_mode())
+    if device.type == "cuda":
+        stack.enter_context(_tf32(precision == "tf32"))
+    if precision in ("bf16", "fp16"):
+        dtype = torch.bfloat16 if precision == "bf16" else torch.float16
+        if device.type == "cpu" and precision == "fp16":
+            raise UsageError("precision fp16 needs a GPU; on the CPU take fp32 or bf16")
+        stack.enter_context(torch.autocast(device.type, dtype=dtype))
+
+
+@contextmanager
+def _tf32(allowed: bool) -> Iterator[None]:
+    """Allow or forbid TF32 in matrix products and convolutions, and put back what was set before."""
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32
+    matmul.allow_tf32 = cudnn.allow_tf32 = allowed
+    try:
+        yield
+    finally:
+        matmul.allow_tf32, cudnn.allow_tf32 = before
+
+
+def check_finite(method: Loaded, finite: NDArray[np.bool_], where: str) -> None:
+    """Raise HarnessError unless all of `finite` holds; `where` names sequence and frame."""
+    if not finite.all():
+        raise HarnessError(
+            f"method '{method.card.name}' ({method.preset_name}) gave a joint that is not a number in {where}; "
+            "check its weights, or run with --precision fp32"
+        )
