@@ -1,0 +1,71 @@
+"""Strict point-in-polygon for ignore regions: even-odd interior, the border is outside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.scoring.ragged import Integers, counts_and_starts, pairs_within
+
+__all__ = ["strictly_inside", "strictly_inside_any"]
+
+
+def strictly_inside(points: NDArray[np.float64], polygon: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """(M,) whether each of `points` (M,2) lies in the interior of `polygon` (K,2), closed automatically.
+
+    Even-odd rule, so a self-intersecting polygon works; a point exactly on an edge is not inside (poseval section 3).
+
+    >>> square = np.array([[0.0, 0.0], [4.0, 0.0], [4.0, 4.0], [0.0, 4.0]])
+    >>> strictly_inside(np.array([[1.0, 1.0], [4.0, 2.0], [5.0, 1.0]]), square).tolist()
+    [True, False, False]
+    """
+    everything = np.zeros(len(points), dtype=np.int64)
+    return strictly_inside_any(points[:, 0], points[:, 1], everything, [polygon], np.zeros(1, dtype=np.int64), 1)
+
+
+def strictly_inside_any(
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    point_group: Integers,
+    polygons: Sequence[NDArray[np.float64]],
+    polygon_group: Integers,
+    group_count: int,
+) -> NDArray[np.bool_]:
+    """(M,) whether a point lies strictly inside any polygon of its own group (frame).
+
+    `x`, `y`, `point_group` (M,); `polygon_group` ascending, one per polygon. NaN is nowhere inside.
+    """
+    corners = np.concatenate(list(polygons))
+    sizes = np.array([len(polygon) for polygon in polygons])
+    first = np.cumsum(sizes) - sizes
+    low, high = np.minimum.reduceat(corners, first), np.maximum.reduceat(corners, first)
+    counts, starts = counts_and_starts(polygon_group, group_count)
+    point, polygon = pairs_within(counts[point_group], starts[point_group])
+    px, py = x[point], y[point]
+    near = (px > low[polygon, 0]) & (px < high[polygon, 0]) & (py > low[polygon, 1]) & (py < high[polygon, 1])
+    point, polygon = point[near], polygon[near]
+    inside = np.zeros(len(x), dtype=bool)
+    inside[point[_inside_pairs(x[point], y[point], polygon, corners, sizes)]] = True
+    return inside
+
+
+def _inside_pairs(
+    x: NDArray[np.float64], y: NDArray[np.float64], polygon: Integers, corners: NDArray[np.float64], sizes: Integers
+) -> NDArray[np.bool_]:
+    """(M,) whether point i lies strictly inside polygon number polygon[i]: one ragged pass over all edges."""
+    starts = np.cumsum(sizes) - sizes
+    following = np.arange(1, len(corners) + 1)
+    following[starts + sizes - 1] = starts
+    pair, edge = pairs_within(sizes[polygon], starts[polygon])
+    (ax, ay), (bx, by) = corners[edge].T, corners[following[edge]].T
+    px, py = x[pair], y[pair]
+    side = (bx - ax) * (py - ay) - (by - ay) * (px - ax)
+    crosses = ((ay <= py) != (by <= py)) & (np.where(by > ay, side, -side) > 0)
+    between_x = (px >= np.minimum(ax, bx)) & (px <= np.maximum(ax, bx))
+    between_y = (py >= np.minimum(ay, by)) & (py <= np.maximum(ay, by))
+    on_edge = (side == 0) & between_x & between_y
+    odd: NDArray[np.bool_] = np.bincount(pair, weights=crosses, minlength=len(x)) % 2 == 1
+    odd &= np.bincount(pair, weights=on_edge, minlength=len(x)) == 0
+    return odd
