@@ -1,0 +1,110 @@
+"""Which runs may stand in one column: same labels, same protocol, same boxes; and what to call each of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.records import RunRecord
+from harness.typed_json import to_plain
+
+__all__ = ["Ground", "by_ground", "ground_of", "labels", "machine_of", "same_machine", "short"]
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What two runs must share for their numbers to be comparable."""
+
+    dataset: str
+    split: str
+    fingerprint: str
+    protocol: str
+    boxes: str
+    boxes_sha256: str | None
+    probe: str = ""
+
+    def __str__(self) -> str:
+        boxes = f"{self.boxes} ({short(self.boxes_sha256)})" if self.boxes_sha256 else self.boxes
+        text = f"{self.dataset} {self.split} ({short(self.fingerprint)}), protocol {self.protocol}, boxes: {boxes}"
+        return f"{text}, probe: {self.probe}" if self.probe else text
+
+
+def ground_of(record: RunRecord) -> Ground:
+    """The ground a run stands on."""
+    data, boxes = record.dataset, record.boxes
+    probe = str(record.request.get("probe") or "")
+    return Ground(data.name, data.split, data.fingerprint, data.protocol, boxes.source, boxes.sha256, probe)
+
+
+def by_ground(records: Sequence[RunRecord]) -> dict[Ground, list[RunRecord]]:
+    """Runs gathered by ground, in the order the grounds first appear."""
+    gathered: dict[Ground, list[RunRecord]] = {}
+    for record in records:
+        gathered.setdefault(ground_of(record), []).append(record)
+    return gathered
+
+
+def same_machine(records: Sequence[RunRecord]) -> bool:
+    """True when the speeds of the runs can be compared: one kind of device and, on the CPU, as many cores."""
+    return len({machine_of(record) for record in records}) <= 1
+
+
+def machine_of(record: RunRecord) -> str:
+    """The device a run ran on, in words."""
+    device = record.inference.device if record.inference else "unknown device"
+    return f"{device}, {record.environment.cpu_count} cores" if device == "cpu" else device
+
+
+def labels(records: Sequence[RunRecord]) -> list[str]:
+    """One name per run, "Title (preset)", made different by the settings that differ, by the key where none does."""
+    names = [f"{record.method.title} ({record.method.preset})" for record in records]
+    if (repeated := _repeated(names)) == set():
+        return names
+    for name in repeated:
+        places = [place for place, other in enumerate(names) if other == name]
+        settings = [_settings(records[place]) for place in places]
+        keys = [key for key in sorted({key for each in settings for key in each}) if _differs(key, settings)]
+        for place, each in zip(places, settings, strict=True):
+            names[place] = ", ".join([name, *(word for key in keys if (word := _word(key, each.get(key))))])
+    again = _repeated(names)
+    return [f"{name} #{record.id[-8:]}" if name in again else name for name, record in zip(names, records, strict=True)]
+
+
+def short(digest: str | None) -> str:
+    """First 8 digits of a hash or fingerprint.
+
+    >>> short("sha256:0123456789abcdef")
+    '01234567'
+    """
+    return (digest or "none").removeprefix("sha256:")[:8]
+
+
+def _repeated(names: Sequence[str]) -> set[str]:
+    return {name for name, count in Counter(names).items() if count > 1}
+
+
+def _settings(record: RunRecord) -> dict[str, Any]:
+    plain = to_plain(record.inference) or {}
+    plain.pop("batch_size", None)
+    weights = record.weights.name if record.weights else None
+    digest = short(record.weights.sha256) if record.weights else None
+    return {
+        **_flat(plain), **_flat(record.method.options), **_flat(record.request),
+        "weights": weights, "weights sha256": digest, "harness": record.harness_version,
+    }  # fmt: skip
+
+
+def _flat(mapping: Mapping[str, Any]) -> dict[str, Any]:
+    return {key.replace("_", " "): to_plain(value) for key, value in mapping.items()}
+
+
+def _differs(key: str, settings: Sequence[Mapping[str, Any]]) -> bool:
+    return any(each.get(key) != settings[0].get(key) for each in settings)
+
+
+def _word(key: str, value: Any) -> str:
+    if value is None or value is False or value == {}:
+        return ""
+    return key if value is True else f"{key} {value}"

@@ -1,0 +1,171 @@
+"""One table, five forms: plain text for a terminal, Markdown, LaTeX (booktabs), CSV and JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+from tabulate import SEPARATING_LINE, tabulate
+
+from harness.errors import UsageError
+from harness.report.tables import Section, Table, marks
+from harness.typed_json import to_plain
+
+__all__ = ["FORMATS", "render"]
+
+#: Columns of a terminal the plain form is made for.
+TERMINAL_WIDTH = 100
+
+_LATEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "|": r"\textbar{}", "–": "--", "†": r"\dag{}", "↑": r"$\uparrow$", "↓": r"$\downarrow$", "×": r"$\times$",
+}  # fmt: skip
+
+Mark = Callable[[str, str], str]
+Escape = Callable[[str], str]
+
+
+def render(table: Table, form: str) -> str:
+    """The table in one of FORMATS, ending in a newline; raises UsageError for another one."""
+    if form not in FORMATS:
+        raise UsageError(f"unknown table format '{form}'; choose one of {', '.join(FORMATS)}")
+    return FORMATS[form](table).rstrip("\n") + "\n"
+
+
+def _plain(table: Table) -> str:
+    blocks = [table.title]
+    for section in table.sections:
+        head = [table.first, *(f"{column.title} " for column in table.columns)]
+        body = [head, *_cells(table, section, _starred, escape=str)]
+        width = TERMINAL_WIDTH - sum(2 + max(len(row[i]) for row in body) for i in range(1, len(head)))
+        align = ("left", *("right" for _ in table.columns))
+        text = tabulate(
+            [head, SEPARATING_LINE, *body[1:]], tablefmt="simple", disable_numparse=True, colalign=align,
+            maxcolwidths=[max(width, 16), *(None for _ in table.columns)],
+        )  # fmt: skip
+        blocks.append(f"{section.heading}\n{text}" if len(table.sections) > 1 else text)
+    starred = any(marks(section, column) for section in table.sections for column in table.columns)
+    return "\n\n".join([*blocks, "\n".join([*table.caption, *(["* best in its column."] if starred else [])])])
+
+
+def _markdown(table: Table) -> str:
+    blocks = [f"**{_escape_markdown(table.title)}**"]
+    for section in table.sections:
+        if len(table.sections) > 1:
+            blocks.append(f"*{_escape_markdown(section.heading)}*")
+        head = [table.first, *(f"{column.title}{_arrow(column.better)}" for column in table.columns)]
+        body = _cells(table, section, _emphasised, escape=_escape_markdown)
+        align = ("left", *("right" for _ in table.columns))
+        blocks.append(tabulate(body, head, tablefmt="pipe", disable_numparse=True, colalign=align))
+    return "\n\n".join([*blocks, "  \n".join(_escape_markdown(line) for line in table.caption)])
+
+
+def _latex(table: Table) -> str:
+    head = [table.first, *(f"{column.title}{_arrow(column.better)}" for column in table.columns)]
+    lines = [
+        r"% needs \usepackage{booktabs}", r"\begin{table}", r"  \centering\small\setlength{\tabcolsep}{4pt}",
+        rf"  \caption{{{_escape_latex(' '.join([table.title + '.', *table.caption]))}}}",
+        rf"  \begin{{tabular}}{{l{'r' * len(table.columns)}}}", r"    \toprule",
+        f"    {' & '.join(_escape_latex(title) for title in head)} \\\\",
+    ]  # fmt: skip
+    for section in table.sections:
+        lines.append(r"    \midrule")
+        if len(table.sections) > 1:
+            lines.append(rf"    \multicolumn{{{len(head)}}}{{l}}{{\emph{{{_escape_latex(section.heading)}}}}} \\")
+        lines += [f"    {' & '.join(row)} \\\\" for row in _cells(table, section, _commanded, escape=_escape_latex)]
+    return "\n".join([*lines, r"    \bottomrule", r"  \end{tabular}", r"\end{table}"])
+
+
+def _csv(table: Table) -> str:
+    rows = [line for section in _document(table)["sections"] for line in section["rows"]]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _json(table: Table) -> str:
+    return json.dumps(_document(table), indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def _document(table: Table) -> dict[str, Any]:
+    """Title, columns, sections of rows with raw values, caption: the values of the records, not the printed ones."""
+    names = [column.name for column in table.columns]
+    sections = [
+        {
+            "heading": section.heading,
+            "rows": [
+                {"label": row.label, **{name: row.cells.get(name) for name in names}, **row.facts}
+                for row in section.rows
+            ],
+        }
+        for section in table.sections
+    ]
+    columns = [{"name": column.name, "title": column.title, "better": column.better} for column in table.columns]
+    return {"title": table.title, "columns": columns, "sections": _scalars(sections), "caption": list(table.caption)}
+
+
+def _scalars(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _scalars(item) for key, item in value.items()}
+    return [_scalars(item) for item in value] if isinstance(value, list) else to_plain(value)
+
+
+def _cells(table: Table, section: Section, mark: Mark, *, escape: Escape) -> list[list[str]]:
+    """Label and printed values of every row, the best and second of each column marked."""
+    marked = [marks(section, column) for column in table.columns]
+    return [
+        [
+            escape(f"{row.label} †" if row.partial else row.label),
+            *(
+                mark(escape(column.shown(row.cells.get(column.name))), places.get(number, ""))
+                for column, places in zip(table.columns, marked, strict=True)
+            ),
+        ]
+        for number, row in enumerate(section.rows)
+    ]
+
+
+def _starred(text: str, mark: str) -> str:
+    return f"{text}{'*' if mark == 'best' else ' '}"
+
+
+def _emphasised(text: str, mark: str) -> str:
+    return {"best": f"**{text}**", "second": f"<u>{text}</u>"}.get(mark, text)
+
+
+def _commanded(text: str, mark: str) -> str:
+    return {"best": rf"\textbf{{{text}}}", "second": rf"\underline{{{text}}}"}.get(mark, text)
+
+
+def _arrow(better: str) -> str:
+    return {"high": " ↑", "low": " ↓"}.get(better, "")
+
+
+def _escape_markdown(text: str) -> str:
+    """Show a text as it is; underscores within words need no escape and are left readable."""
+    return re.sub(r"[\\|*`<\[\]]|(?<!\w)_|_(?!\w)", lambda found: "\\" + found[0], _one_line(text))
+
+
+def _escape_latex(text: str) -> str:
+    return "".join(_LATEX.get(letter, letter) for letter in _one_line(text))
+
+
+def _one_line(text: str) -> str:
+    return " ".join("".join(letter for letter in text if letter.isprintable() or letter.isspace()).split())
+
+
+#: The forms a table can be rendered in.
+FORMATS: dict[str, Callable[[Table], str]] = {
+    "table": _plain,
+    "markdown": _markdown,
+    "latex": _latex,
+    "csv": _csv,
+    "json": _json,
+}
