@@ -63,7 +63,9 @@ def parse_annolist(document: Record, source: str, *, predictions: bool = False) 
     person_scores = [None if _scalar(person.get("score")) is None else [_scalar(person["score"])] for person in people]
     tracks = [_scalar(person.get("track_id")) for person in people]
     numbers = [_scalar(entry.get("imgnum")) for entry in entries]
-    flags = [_scalar(entry.get("is_labeled")) for entry in entries]
+    peopled = set(frame_of)
+    stated = [_scalar(entry.get("is_labeled")) for entry in entries]
+    flags = [position in peopled if flag is None else flag for position, flag in enumerate(stated)]
     missing_row = np.full((len(people), 4), np.nan)
     return Columns(
         source=source,
@@ -71,7 +73,7 @@ def parse_annolist(document: Record, source: str, *, predictions: bool = False) 
         images=names,
         numbers=np.fromiter(map(frame_number, names), dtype=np.int64, count=len(names)),
         image_ids=integers(numbers, missing=NO_NUMBER, what="imgnum", record=frame_record),
-        labelled=np.array([flag is None or bool(flag) for flag in flags], dtype=bool),
+        labelled=np.array([bool(flag) for flag in flags], dtype=bool),
         sizes=(None,) * len(entries),
         frame=np.array(frame_of, dtype=np.int64),
         joints=joints,

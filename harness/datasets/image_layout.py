@@ -66,6 +66,7 @@ def parse_images(document: Record, source: str, *, predictions: bool = False) ->
     points = _to_skeleton(raw.reshape(len(annotations), len(names), 3), names, fill=0.0)
     joints, third = np.ascontiguousarray(points[:, :, :2]), np.ascontiguousarray(points[:, :, 2])
     present = points.any(axis=2)
+    peopled = set(frame.tolist())
     rows = np.argsort(frame, kind="stable")
     if len(first) < len(images):
         rows, frame = _repeated(frame, original)
@@ -86,6 +87,7 @@ def parse_images(document: Record, source: str, *, predictions: bool = False) ->
     visibility = None
     if any("visibility" in annotation for annotation in annotations):
         visibility = _to_skeleton(numbers("visibility", len(names), 0.0), names, fill=0.0).astype(np.int8)
+    heads = xyxy(numbers("bbox_head", 4, np.nan, limit))  # DetectAndTrack's conversion has the corners as head_box
     person_scores = [[annotation["score"]] if "score" in annotation else None for annotation in annotations]
     return Columns(
         source=source,
@@ -93,7 +95,7 @@ def parse_images(document: Record, source: str, *, predictions: bool = False) ->
         images=file_names,
         numbers=np.fromiter(map(frame_number, file_names), dtype=np.int64, count=len(images)),
         image_ids=image_ids,
-        labelled=np.array([bool(images[position].get("is_labeled", True)) for position in original], dtype=bool),
+        labelled=np.array([bool(images[at].get("is_labeled", at in peopled)) for at in original], dtype=bool),
         sizes=tuple([_size(images[position], image_record, position) for position in original]),
         frame=frame,
         joints=joints[rows],
@@ -102,7 +104,7 @@ def parse_images(document: Record, source: str, *, predictions: bool = False) ->
         scores=scores,
         visibility=visibility,
         boxes=xyxy(numbers("bbox", 4, np.nan, limit)),
-        head_boxes=xyxy(numbers("bbox_head", 4, np.nan, limit)),
+        head_boxes=np.where(np.isnan(heads), numbers("head_box", 4, np.nan, limit), heads),
         track_ids=whole("track_id"),
         person_ids=whole("person_id"),
         person_scores=rows_of_numbers(person_scores, 1, blank=np.nan, what="score", record=record)[rows, 0],

@@ -17,7 +17,7 @@ from harness.datasets.json_files import read_json, sequence_name
 from harness.datasets.sequences import Sequence, Truth
 from harness.errors import DataError
 
-__all__ = ["Visibility", "read_columns", "read_merged", "read_sequence"]
+__all__ = ["Visibility", "audited", "read_columns", "read_merged", "read_sequence"]
 
 #: How a file tells visible joints: "none" not at all; "is_visible" PoseTrack17's flag, unless all are set; "zero" third
 #: value 0 with coordinates is occluded (PoseTrack21); "two" third value 2 visible, 1 occluded (COCO, synthtrack).
@@ -94,6 +94,19 @@ def visible_joints(columns: Columns, rule: Visibility) -> NDArray[np.bool_] | No
     else:
         return None
     return columns.present & seen
+
+
+def audited(sequences: tuple[Sequence, ...]) -> tuple[Sequence, ...]:
+    """Visibility for the whole split or for none of it: unknown everywhere unless some joint of it is occluded."""
+    flagged = [sequence.truth.visible for sequence in sequences if sequence.truth.visible is not None]
+    annotated = [sequence.truth.annotated for sequence in sequences if sequence.truth.visible is not None]
+    occluded = any((joints & ~seen).any() for joints, seen in zip(annotated, flagged, strict=True))
+    result = []
+    for sequence in sequences:
+        known = sequence.truth.annotated if sequence.truth.visible is None else sequence.truth.visible
+        visible = known if occluded else None
+        result.append(replace(sequence, truth=replace(sequence.truth, visible=visible)))
+    return tuple(result)
 
 
 def _part(columns: Columns, frames: NDArray[np.bool_]) -> Columns:

@@ -1,0 +1,23 @@
+"""One hash that says which labels a number was computed on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+__all__ = ["file_sha256", "fingerprint"]
+
+
+def file_sha256(path: Path) -> str:
+    """The sha256 of a file's bytes, as hex digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def fingerprint(files: Iterable[Path], root: Path) -> str:
+    """`sha256:...` over the names (relative to `root`) and contents of label files, whatever their order."""
+    digest = hashlib.sha256()
+    for name, path in sorted((path.relative_to(root).as_posix(), path) for path in files):
+        digest.update(f"{name}\0{file_sha256(path)}\n".encode())
+    return f"sha256:{digest.hexdigest()}"
