@@ -192,7 +192,7 @@ def _finished(run: _Run, numbers: list[int], workers: int, look_ahead: int) -> I
 
 
 def request_of(run: _Run) -> dict[str, object]:
-    """Everything that decides what the predictions are."""
+    """Everything that decides what the predictions are, rounding aside."""
     return {
         "method": run.method.card.name,
         "preset": run.method.preset_name,
@@ -202,7 +202,6 @@ def request_of(run: _Run) -> dict[str, object]:
         "split": run.dataset.split,
         "fingerprint": run.dataset.fingerprint,
         "boxes": run.boxes.sha256,
-        "batch_size": run.batch_size,
         "precision": run.precision,
         "flip": run.flip,
         "missing": run.missing,

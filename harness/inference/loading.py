@@ -1,40 +1,54 @@
-"""From the name of a method to something the engine can run."""
+"""From the names a user gives to a method that is ready to run."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+
+import torch
 
 from harness.codecs import build_codec
 from harness.errors import WeightsError
 from harness.inference.loaded import Loaded
-from harness.methods import methods
+from harness.methods import MethodCard, methods
 from harness.weights import LoadedWeights, load, parameter_count
 
-__all__ = ["Ready", "load_method"]
+__all__ = ["RANDOM", "Ready", "load_method"]
+
+#: Stands for "no weights, a seeded random start" where weights are named: for timing, never for numbers.
+RANDOM = "random"
 
 
 @dataclass(frozen=True)
 class Ready:
-    """A loaded method with what a record says of its weights; `parameters` counts the trainable numbers."""
+    """A method with its weights in place. `weights` is None for one that has none, or random ones."""
 
     method: Loaded
     weights: LoadedWeights | None
     parameters: int
 
 
-def load_method(name: str, *, preset: str | None = None, weights: str | None = None) -> Ready:
-    """Build a registered method and load its weights: those given, else the preset's own.
+def load_method(method: str | MethodCard, *, preset: str | None = None, weights: str | Path | None = None) -> Ready:
+    """Build a method by name and load its weights: those of the preset unless others are named.
 
-    Raises UsageError for an unknown name or preset, WeightsError where weights are missing or do not fit.
+    Raises UsageError for an unknown name or preset, WeightsError where weights are needed and missing or do not fit.
     """
-    card = methods[name]
+    card = method if isinstance(method, MethodCard) else methods[method]
     preset_name, chosen = card.preset(preset)
-    module = card.build(chosen.options)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        module = card.build(chosen.options)
     source = weights or chosen.weights
-    needed = bool(module.state_dict())
-    if needed and source is None:
-        raise WeightsError(f"no weights are shipped for {name} ({preset_name}); give --weights FILE, or train them")
-    loaded = load(module, source) if needed and source is not None else None
+    loaded = None
+    if source is None and module.state_dict():
+        raise WeightsError(
+            f"method '{card.name}' has no shipped weights for preset '{preset_name}'; "
+            "name a checkpoint with --weights FILE"
+        )
+    if source is not None and source != RANDOM:
+        loaded = load(module, source)
+    module.eval()
     digest = loaded.sha256 if loaded else None
-    method = Loaded(card, preset_name, chosen, module.eval(), build_codec(chosen), digest)
-    return Ready(method, loaded, parameter_count(module))
+    return Ready(
+        Loaded(card, preset_name, chosen, module, build_codec(chosen), digest), loaded, parameter_count(module)
+    )
