@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from harness.errors import WeightsError, listed
 __all__ = ["read_checkpoint"]
 
 _WRAPPERS = ("state_dict", "best_state_dict", "model")
+_FORBIDDEN = re.compile(r"GLOBAL ([\w.]+)")
 _NUMBER_TYPES = [type(np.dtype(kind)) for kind in ("f4", "f8", "i8")]
 
 
@@ -32,10 +34,10 @@ def read_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], Mapping[str, s
                 return {key: archive.get_tensor(key) for key in archive.keys()}, archive.metadata() or {}  # noqa: SIM118
         except (SafetensorError, OSError) as problem:
             raise WeightsError(f"{path}: not a readable safetensors file ({problem}); fetch it again") from None
-    return _unwrap(_read_torch(path), path), {}
+    return _unwrap(_read_torch(path, pickled=start[:1] == b"\x80" or start[:2] == b"PK"), path), {}
 
 
-def _read_torch(path: Path) -> Any:
+def _read_torch(path: Path, *, pickled: bool) -> Any:
     # HRNet's own checkpoints keep the accuracy beside the weights as a numpy number
     make_number = np.float64(0).__reduce__()[0]
     numbers: list[Any] = [(make_number, "numpy.core.multiarray.scalar"), make_number, np.dtype, *_NUMBER_TYPES]
@@ -43,10 +45,12 @@ def _read_torch(path: Path) -> Any:
         with torch.serialization.safe_globals(numbers):
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as problem:
-        if "Unsupported" not in str(problem) and "GLOBAL" not in str(problem):
+        if not pickled or "Unsupported" not in str(problem):
             raise WeightsError(f"{path}: not a readable checkpoint; fetch it again") from None
+        named = _FORBIDDEN.search(str(problem))
         raise WeightsError(
-            f"{path}: refused, since it holds code or objects besides tensors; load its state_dict() saved alone"
+            f"{path}: refused, since it holds code or objects besides tensors{f' ({named[1]})' if named else ''}; "
+            "load its state_dict() saved alone"
         ) from None
     except (RuntimeError, EOFError, ValueError, OSError, KeyError) as problem:
         reason = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
