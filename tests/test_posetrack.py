@@ -7,7 +7,7 @@ import pytest
 
 from harness.datasets import Frame, open_dataset
 from harness.datasets.fingerprint import fingerprint
-from harness.datasets.image_files import missing_images, without
+from harness.datasets.images import missing_images, without
 from harness.datasets.posetrack21 import read_posetrack21
 from harness.errors import DataError, UsageError
 from harness.skeletons import POSETRACK17

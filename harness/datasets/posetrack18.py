@@ -14,7 +14,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.datasets.fingerprint import fingerprint
-from harness.datasets.image_files import relocated
+from harness.datasets.images import relocated
 from harness.datasets.label_files import find_label_files
 from harness.datasets.layouts import read_merged, read_sequence
 from harness.datasets.registry import DatasetCard, register_dataset
