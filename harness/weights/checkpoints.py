@@ -45,7 +45,7 @@ def _read_torch(path: Path, *, pickled: bool) -> Any:
         with torch.serialization.safe_globals(numbers):
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as problem:
-        if not pickled or "Unsupported" not in str(problem):
+        if not pickled or "unsupported" not in str(problem).lower():
             raise WeightsError(f"{path}: not a readable checkpoint; fetch it again") from None
         named = _FORBIDDEN.search(str(problem))
         raise WeightsError(
