@@ -37,7 +37,7 @@ card = register_method(
             "tiny": Preset(
                 crop=CropSpec(size=(96, 128)),
                 codec="heatmap",
-                codec_options={"sigma": 1.5},
+                codec_options={"sigma": 1.5, "activation": "softmax"},
                 support=(-1,),
                 box_offset=-1,
                 options=TINY,

@@ -49,7 +49,7 @@ card = register_method(
             "tiny": Preset(
                 crop=CropSpec(size=(96, 128)),
                 codec="heatmap",
-                codec_options={"sigma": 1.5},
+                codec_options={"sigma": 1.5, "activation": "softmax"},
                 options=TINY,
                 weights="hrnet-tiny",
             ),

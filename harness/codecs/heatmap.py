@@ -15,6 +15,7 @@ from harness.codecs.peaks import mirror_maps, peaks
 __all__ = ["HeatmapCodec", "quarter_shift"]
 
 Shift = Literal["both", "per_axis", "none"]
+Activation = Literal["none", "softmax"]
 
 
 class HeatmapCodec:
@@ -22,7 +23,8 @@ class HeatmapCodec:
 
     `size` (width, height) of the network input; one cell is `stride` input px. `shift` moves a decoded cell by a
     quarter towards its higher neighbour: "both" axes or none (HRNet), "per_axis" (mmpose), "none". `flip_shift` moves
-    flipped-back maps by one cell (HRNet, mmpose; not DARK, UDP).
+    flipped-back maps by one cell (HRNet, mmpose; not DARK, UDP). `activation` "softmax" reads the maps as logits over the
+    cells, as training by cross-entropy leaves them; probabilities are scaled so that a peak as sharp as the target is 1.
 
     >>> codec = HeatmapCodec(size=(32, 32), sigma=1.0)
     >>> targets = codec.encode(torch.tensor([[[12.0, 16.0]]]), torch.ones(1, 1))
@@ -40,12 +42,14 @@ class HeatmapCodec:
         stride: int = 4,
         shift: Shift = "both",
         flip_shift: bool = True,
+        activation: Activation = "none",
     ) -> None:
         self.size = size
         self.sigma = sigma
         self.stride = stride
         self.shift = shift
         self.flip_shift = flip_shift
+        self.activation = activation
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -70,12 +74,17 @@ class HeatmapCodec:
 
     def decode(self, outputs: torch.Tensor) -> Decoded:
         """Maps (B,J,h,w) -> joints in cells; the score is the map's maximum, unclipped."""
-        maps = outputs.float()
+        maps = self._activated(outputs.float())
         cells, scores = peaks(maps)
         joints = cells.float()
         if self.shift != "none":
             joints = joints + quarter_shift(maps, cells, per_axis=self.shift == "per_axis")
         return Decoded(joints, scores, (maps.shape[-1], maps.shape[-2]))
+
+    def _activated(self, maps: torch.Tensor) -> torch.Tensor:
+        if self.activation == "none":
+            return maps
+        return maps.flatten(2).softmax(-1).view_as(maps) * (2 * torch.pi * self.sigma**2)
 
     def flip_back(self, outputs: torch.Tensor, flip_order: torch.Tensor) -> torch.Tensor:
         """Maps of the mirrored input -> maps of the input."""
