@@ -9,12 +9,12 @@ ROOT = Path(__file__).parents[1]
 
 #: Layer of each module or package of the harness; a module imports only from its own layer or a lower one.
 LAYERS = {
-    "version": 0, "errors": 0, "registry": 1, "skeletons": 1,
+    "version": 0, "errors": 0, "typed_json": 1, "registry": 1, "skeletons": 1,
     "datasets": 2,
     "boxes": 3, "clips": 3, "predictions": 3,
-    "methods": 4, "codecs": 4, "weights": 4, "scoring": 4,
-    "inference": 5, "training": 6, "records": 5,
-    "report": 6, "evaluate": 7, "cli": 8,
+    "methods": 4, "codecs": 5, "weights": 4, "scoring": 4,
+    "inference": 6, "training": 7, "records": 5, "environment": 6, "results": 6, "verify": 7, "request": 7,
+    "report": 8, "evaluate": 8, "cli": 9,
 }  # fmt: skip
 
 #: Library -> the places that may import it.

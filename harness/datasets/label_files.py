@@ -8,9 +8,11 @@ from itertools import pairwise
 from pathlib import Path
 
 from harness.datasets.json_files import SUFFIXES, sequence_name
+from harness.datasets.layouts import read_sequence
+from harness.datasets.sequences import Sequence
 from harness.errors import DataError, listed
 
-__all__ = ["LabelFiles", "find_label_files"]
+__all__ = ["LabelFiles", "find_label_files", "read_folder"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,16 @@ def find_label_files(root: Path, split: str, *, folders: ManyOf[str], merged: Ma
             return LabelFiles(merged=files[0])
     places = ", ".join([f"{folder}/*.json" for folder in looked_for[: len(folders)]] + looked_for[len(folders) :])
     raise DataError(f"{root}: no labels of {name} for split '{split}'; looked for {places}")
+
+
+def read_folder(folder: Path) -> tuple[Sequence, ...]:
+    """Every label file of a folder, in sorted order, whatever its layout; DataError where there is none."""
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; expected one label file per sequence in it")
+    files = [path for path in sorted(folder.iterdir()) if path.name.endswith(SUFFIXES)]
+    if not files:
+        raise DataError(f"{folder}: holds no {' or '.join(SUFFIXES)} label files")
+    return tuple(read_sequence(path) for path in _unambiguous(files))
 
 
 def _unambiguous(files: list[Path]) -> tuple[Path, ...]:

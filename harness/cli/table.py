@@ -1,0 +1,45 @@
+"""harness table: stored runs beside each other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from harness.cli.options import format_option, results_option
+from harness.cli.output import note
+from harness.errors import UsageError
+from harness.results import Results, StoredRun
+
+__all__ = ["command"]
+
+
+@click.command("table")
+@click.argument("runs", nargs=-1)
+@click.option("--metric", default="ap", show_default=True, help="Which metric of the records to compare.")
+@click.option("--slice", "slice_name", default="all", show_default=True, help="On which slice of the truth.")
+@results_option
+@format_option("table", "markdown", "latex", "csv", "json")
+def command(runs: tuple[str, ...], metric: str, slice_name: str, results: Path, style: str) -> None:
+    """Print a comparison of stored runs (all of them by default), ranked only where they are comparable.
+
+    RUNS are ids, starts of ids, or names of methods.
+    """
+    from harness.report import leaderboard, render
+
+    records = [run.record for run in chosen_runs(runs, results)]
+    click.echo(render(leaderboard(records, metric=metric, slice=slice_name), style).rstrip("\n"))
+
+
+def chosen_runs(words: tuple[str, ...], folder: Path) -> list[StoredRun]:
+    """The runs that the words name, each once; all readable ones for no words."""
+    store = Results(folder)
+    if words:
+        found = {str(run.folder): run for word in words for run in store.find(word)}
+        return list(found.values())
+    runs, problems = store.scan()
+    for problem in problems:
+        note(f"skipped: {problem.message}")
+    if not runs:
+        raise UsageError(f"{folder} holds no runs; `harness eval` makes one")
+    return runs

@@ -1,0 +1,131 @@
+"""The main job as one readable pipeline: data set -> boxes -> method -> predictions -> scores -> record."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from harness.boxes import Boxes, box_recall, boxes_from_file, boxes_from_truth
+from harness.datasets import DataSet, open_dataset
+from harness.datasets.image_files import missing_images, without
+from harness.errors import DataError, listed
+from harness.inference import Ready, Timings, load_method, predict
+from harness.predictions import Predictions, write_parquet
+from harness.records import Partial, PredictionsFile, RunRecord
+from harness.request import Request, describe
+from harness.results import Results, StoredRun
+from harness.scoring import score
+
+__all__ = ["Evaluated", "Opened", "evaluate", "open_request", "run_method"]
+
+Progress = Callable[[int, int], None]
+
+_UNFINISHED = "unfinished"
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The data and boxes of a request; `recall` of the boxes against the truth, `partial` why not all of the split."""
+
+    dataset: DataSet
+    boxes: Boxes
+    recall: float | None = None
+    partial: Partial | None = None
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A stored run, and whether it was found in the store rather than made now."""
+
+    run: StoredRun
+    reused: bool
+
+
+def evaluate(
+    request: Request, results: Results, *, overwrite: bool = False, progress: Progress | None = None
+) -> Evaluated:
+    """Answer a request from the store, or run it, score it and store the record with its predictions.
+
+    A run that was interrupted continues with the sequences that are not finished. Raises the kinds of HarnessError;
+    everything missing (weights, images, boxes) is found before the first frame is read.
+    """
+    ready = load_method(request.method, preset=request.preset, weights=request.weights)
+    opened = open_request(request, needs_images=bool(ready.method.preset.support))
+    draft = describe(request, ready, opened.dataset, opened.boxes, recall=opened.recall, partial=opened.partial)
+    place = (draft.dataset.name, draft.dataset.split, draft.id)
+    if not overwrite and (stored := results.existing(*place)) is not None:
+        return Evaluated(stored, reused=True)
+    unfinished = results.folder(*place) / _UNFINISHED
+    if overwrite:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    predictions, timings = run_method(request, ready, opened, shards=unfinished, progress=progress)
+    run = results.save(_scored(draft, opened.dataset, predictions, timings), predictions=_written(predictions, unfinished))
+    shutil.rmtree(unfinished, ignore_errors=True)
+    return Evaluated(run, reused=False)
+
+
+def open_request(request: Request, *, needs_images: bool) -> Opened:
+    """Open the data set and the boxes of a request, with all that is missing named at once.
+
+    Sequences without their images are an error, or left out when the request allows it.
+    """
+    dataset = open_dataset(request.dataset, request.split, root=request.data_root)
+    reasons = []
+    if needs_images and (missing := missing_images(dataset)):
+        dataset = _without_missing(request, dataset, missing)
+        reasons.append(f"{len(missing)} sequences without images left out")
+    if request.limit is not None and request.limit < len(dataset):
+        reasons.append(f"first {request.limit} of {len(dataset)} sequences")
+        dataset = replace(dataset, sequences=dataset.sequences[: request.limit])
+    partial = Partial("; ".join(reasons)) if reasons else None
+    if request.boxes == "truth":
+        return Opened(dataset, boxes_from_truth(dataset), partial=partial)
+    boxes = boxes_from_file(Path(request.boxes), dataset, minimum_score=request.min_box_score)
+    return Opened(dataset, boxes, box_recall(boxes, dataset), partial)
+
+
+def run_method(
+    request: Request, ready: Ready, opened: Opened, *, shards: Path | None, progress: Progress | None = None
+) -> tuple[Predictions, Timings]:
+    """Predict as the request says; finished sequences are kept in `shards`."""
+    return predict(
+        ready.method, opened.dataset, opened.boxes, batch_size=request.batch_size, device=request.device,
+        precision=request.precision, flip=request.flip, shards=shards, progress=progress,
+    )  # fmt: skip
+
+
+def _without_missing(request: Request, dataset: DataSet, missing: dict[str, list]) -> DataSet:
+    names = listed([f"{name} ({len(frames)} of its frames)" for name, frames in missing.items()])
+    if not request.allow_missing_frames:
+        raise DataError(
+            f"{dataset.root}: {len(missing)} of {len(dataset)} sequences lack images: {names}; "
+            "complete them, or leave these sequences out with --allow-missing-frames"
+        )
+    if len(missing) == len(dataset):
+        raise DataError(f"{dataset.root}: no sequence of {dataset.name} {dataset.split} has its images: {names}")
+    return without(dataset, missing)
+
+
+def _scored(draft: RunRecord, dataset: DataSet, predictions: Predictions, timings: Timings) -> RunRecord:
+    scores = score(dataset, predictions, protocol=dataset.protocol)
+    stages = ("read", "crop", "wait", "forward", "decode", "write", "wall")
+    cost = replace(
+        draft.cost,
+        seconds={stage: round(getattr(timings, stage), 4) for stage in stages},
+        clips=timings.clips,
+        frames=timings.frames,
+        clips_per_second=timings.clips / timings.wall if timings.clips else None,
+    )
+    return replace(
+        draft, cost=cost, scores=scores.entries, scoring=scores.facts,
+        warnings=(*draft.warnings, *scores.warnings),
+        predictions=PredictionsFile("predictions.parquet", "", len(predictions)),
+    )  # fmt: skip
+
+
+def _written(predictions: Predictions, folder: Path) -> Path:
+    path = folder / "predictions.parquet"
+    write_parquet(predictions, path)
+    return path

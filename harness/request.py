@@ -1,0 +1,112 @@
+"""What a user asks for, and the description of it that a record starts from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.boxes import Boxes
+from harness.datasets import DataSet
+from harness.environment import describe_environment
+from harness.records import BoxesUsed, Cost, DataUsed, InferenceUsed, MethodUsed, Partial, RunRecord, WeightsUsed
+from harness.weights import weights
+
+if TYPE_CHECKING:
+    from harness.inference import Ready
+
+__all__ = ["Request", "describe"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asks of `harness eval`; named as on the command line, None being the choice of the preset."""
+
+    method: str
+    split: str = "val"
+    dataset: str = "synthtrack"
+    data_root: Path | None = None
+    preset: str | None = None
+    weights: str | None = None
+    boxes: str = "truth"
+    min_box_score: float = 0.2
+    batch_size: int = 32
+    device: str = "auto"
+    precision: str = "fp32"
+    flip: bool | None = None
+    limit: int | None = None
+    allow_missing_frames: bool = False
+    command: str = ""
+
+
+def describe(
+    request: Request, ready: Ready, dataset: DataSet, boxes: Boxes, *, recall: float | None, partial: Partial | None
+) -> RunRecord:
+    """The record of a request before it has run: everything but scores, cost and predictions."""
+    return RunRecord(
+        created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        command=request.command,
+        method=_method(ready),
+        dataset=_data(dataset),
+        boxes=BoxesUsed(boxes.source, boxes.sha256, len(boxes), recall),
+        inference=_inference(request, ready),
+        scores=(),
+        cost=Cost(parameters=ready.parameters),
+        environment=describe_environment(),
+        weights=_weights(ready),
+        warnings=_warnings(ready, dataset),
+        partial=partial,
+    )
+
+
+def _method(ready: Ready) -> MethodUsed:
+    method = ready.method
+    return MethodUsed(method.card.name, method.card.title, method.preset_name, method.preset.options, method.card.licence)
+
+
+def _data(dataset: DataSet) -> DataUsed:
+    sequences = dataset.sequences
+    return DataUsed(
+        name=dataset.name,
+        split=dataset.split,
+        fingerprint=dataset.fingerprint,
+        protocol=dataset.protocol,
+        sequences=len(sequences),
+        frames=dataset.frame_count,
+        labelled_frames=sum(int(sequence.labelled.sum()) for sequence in sequences),
+        people=sum(len(sequence.truth) for sequence in sequences),
+    )
+
+
+def _inference(request: Request, ready: Ready) -> InferenceUsed:
+    from harness.inference import SCORE_RULE, choose_device
+
+    preset = ready.method.preset
+    return InferenceUsed(
+        codec=preset.codec,
+        crop_size=preset.crop.size,
+        enlarge=preset.crop.enlarge,
+        support=preset.support,
+        flip_test=preset.flip_test if request.flip is None else request.flip,
+        precision=request.precision,
+        device=str(choose_device(request.device)),
+        batch_size=request.batch_size,
+        score_rule=SCORE_RULE,
+        box_offset=preset.box_offset,
+        codec_options=preset.codec_options,
+    )
+
+
+def _weights(ready: Ready) -> WeightsUsed | None:
+    loaded = ready.weights
+    return WeightsUsed(loaded.name or loaded.path.name, loaded.sha256) if loaded else None
+
+
+def _warnings(ready: Ready, dataset: DataSet) -> tuple[str, ...]:
+    """Say it when tiny weights, made for the embedded data, meet real video."""
+    name = ready.weights.name if ready.weights else ""
+    trained_on = weights[name].trained_on if name else ""
+    if not trained_on.startswith("synthtrack") or dataset.name.startswith("synthtrack"):
+        return ()
+    return (f"weights {name} were made for the embedded data ({trained_on}); on {dataset.name} expect low numbers",)
