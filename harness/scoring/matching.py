@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from harness.scoring.ragged import Integers, blocks, counts_and_starts, first_of_each, pairs_within
 from harness.scoring.scene import Scene
 
-__all__ = ["GATE", "JointEvents", "MatchTable", "distances", "match"]
+__all__ = ["GATE", "JointEvents", "MatchTable", "distances", "match", "pair_blocks"]
 
 #: A joint is found within this many head sizes (inclusive).
 GATE = 0.5
@@ -137,7 +137,7 @@ def match(scene: Scene) -> MatchTable:
     hit = np.zeros(predicted.present.shape, dtype=bool)
     distance = np.full(predicted.present.shape, np.nan)
     joint_counts = np.maximum(truth.present.sum(axis=1), 1)
-    for left, right in _pair_blocks(scene):
+    for left, right in pair_blocks(scene):
         apart = distances(scene, left, right)
         within = apart <= GATE
         share = _count(within) / joint_counts[right]
@@ -150,8 +150,8 @@ def match(scene: Scene) -> MatchTable:
     return MatchTable(scene, truth_of, predicted_of, hit, distance)
 
 
-def _pair_blocks(scene: Scene) -> Iterator[tuple[Integers, Integers]]:
-    """Pairs of every frame, predictions outermost, in blocks of whole frames."""
+def pair_blocks(scene: Scene) -> Iterator[tuple[Integers, Integers]]:
+    """Pairs (row predicted, row truth) within every frame, predictions outermost, in blocks of whole frames."""
     truth_counts, truth_starts = counts_and_starts(scene.truth.frame, scene.frame_count)
     counts, starts = counts_and_starts(scene.predicted.frame, scene.frame_count)
     for first, last in blocks(counts * truth_counts, BLOCK):

@@ -1,6 +1,8 @@
 """The poseval protocol: the official numbers of PoseTrack17 and 18, as rows.
 
-Values are percent, exactly as poseval computes them (every float64 bit). Metrics: `ap`, `precision`, `recall`.
+Values are percent, exactly as poseval computes them (every float64 bit). Metrics: `ap`, `precision`, `recall`; where
+everybody has a track id also `mota`, `motp` (as published before October 2020), `motp_head` (as poseval's main branch
+prints it since, inflated), `mot_precision`, `mot_recall`.
 """
 
 from __future__ import annotations
@@ -11,28 +13,47 @@ from typing import Any
 import numpy as np
 
 from harness.datasets.sequences import Sequence
-from harness.errors import DataError
+from harness.errors import DataError, listed
 from harness.predictions import Predictions
 from harness.scoring.average_precision import PrecisionRecall, counted, of_sequence, precision_recall
-from harness.scoring.cleaning import poseval_scene
+from harness.scoring.cleaning import poseval_scene, with_frames
 from harness.scoring.matching import MatchTable, match
 from harness.scoring.scene import UNSCORED, Scene
 from harness.scoring.scores import Score, Scores, joint_rows
+from harness.scoring.tracking import Tracking, count_tracking, tracked
+from harness.scoring.tracking import tracking as compute_tracking
 
 __all__ = ["NAME", "poseval_json", "score_poseval"]
 
 NAME = "poseval"
 
+#: Upstream asserts that track ids are below this.
+TRACK_LIMIT = 10000
+
 
 def score_poseval(
-    sequences: Series[Sequence], predictions: Predictions, *, compat: str = "official", per_sequence: bool = False
+    sequences: Series[Sequence],
+    predictions: Predictions,
+    *,
+    compat: str = "official",
+    per_sequence: bool = False,
+    tracking: bool | None = None,
 ) -> Scores:
-    """AP, precision and recall per joint and total, overall and (with `per_sequence`) for every sequence.
+    """AP and tracking per joint and total, overall and (with `per_sequence`) for every sequence.
 
-    Raises DataError as `poseval_scene` does, and when no frame of the truth has people.
+    `tracking` None means where everybody has a track id. `compat="official"` drops the last frame of every sequence
+    from tracking and adds upstream's dummies, "fixed" counts every frame and every person.
+    Raises DataError as `poseval_scene` does, when no frame of the truth has people, and when tracking is asked for and
+    somebody has no track id.
     """
-    table = match(poseval_scene(sequences, predictions, compat=compat))
-    check_not_empty(table.scene)
+    scene = poseval_scene(sequences, predictions, compat=compat)
+    check_not_empty(scene)
+    scores = _ap_scores(scene, compat, per_sequence)
+    return scores + _tracking_scores(scene, compat, per_sequence) if wanted(scene, tracking) else scores
+
+
+def _ap_scores(scene: Scene, compat: str, per_sequence: bool) -> Scores:
+    table = match(scene)
     joints = counted(table)
     overall = precision_recall(joints)
     entries = ap_rows(NAME, "all", overall)
@@ -43,6 +64,53 @@ def score_poseval(
             own = (of_sequence(events, number, int(truth[number, j])) for j, events in enumerate(joints))
             entries += ap_rows(NAME, f"sequence:{table.scene.sequence_names[number]}", precision_recall(own))
     return Scores(tuple(entries), table.scene.warnings + warnings_of(table, overall), facts_of(table, compat))
+
+
+def wanted(scene: Scene, tracking: bool | None) -> bool:
+    """Whether to track; None asks the scene."""
+    return tracked(scene) if tracking is None else tracking
+
+
+def _tracking_scores(scene: Scene, compat: str, per_sequence: bool) -> Scores:
+    walked, warnings = (without_last_frames(scene), _lost_sequences(scene)) if compat == "official" else (scene, ())
+    counts = count_tracking(walked, dummies=compat == "official")
+    entries = _tracking_rows("all", compute_tracking(counts))
+    if per_sequence:
+        for number in np.unique(walked.frame_sequence).tolist():
+            values = compute_tracking(counts, rows=np.array([number]))
+            entries += _tracking_rows(f"sequence:{scene.sequence_names[number]}", values)
+    high = int(max(scene.truth.track_ids.max(initial=0), scene.predicted.track_ids.max(initial=0)))
+    if high >= TRACK_LIMIT:
+        warnings += (f"track id {high} is not below {TRACK_LIMIT}; upstream's programs refuse such files",)
+    return Scores(tuple(entries), warnings)
+
+
+def without_last_frames(scene: Scene) -> Scene:
+    """The scene lacking the last evaluated frame of every sequence, which upstream's tracking never sees."""
+    return with_frames(scene, ~np.append(scene.frame_sequence[1:] != scene.frame_sequence[:-1], True))
+
+
+def _lost_sequences(scene: Scene) -> tuple[str, ...]:
+    frames = np.bincount(scene.frame_sequence, minlength=len(scene.sequence_names))
+    single = [scene.sequence_names[number] for number in np.flatnonzero(frames == 1)]
+    if not single:
+        return ()
+    return (
+        f"tracking leaves out {len(single)} sequence(s) with one evaluated frame ({listed(single)}): upstream drops "
+        f"the last frame of every sequence and crashes on these; compat 'fixed' counts them",
+    )
+
+
+def _tracking_rows(slice: str, values: Tracking) -> list[Score]:
+    columns = {
+        "mota": values.mota,
+        "motp": values.motp,
+        "motp_head": values.motp_head,
+        "mot_precision": values.precision,
+        "mot_recall": values.recall,
+    }
+    counts = {"n_truth": values.n_truth, "n_predicted": values.n_predicted}
+    return [row for metric, column in columns.items() for row in joint_rows(NAME, metric, slice, column, **counts)]
 
 
 def ap_rows(protocol: str, slice: str, values: PrecisionRecall) -> list[Score]:
@@ -102,10 +170,19 @@ def facts_of(table: MatchTable, compat: str) -> dict[str, Any]:
 
 
 def poseval_json(scores: Scores) -> dict[str, Any]:
-    """The machine-readable object: `ap`, `precision`, `recall` by joint and `groups`, percent, NaN as None."""
-    named = {metric: scores.by_joint(metric, slice="all", protocol=NAME) for metric in ("ap", "precision", "recall")}
-    found: dict[str, Any] = {metric: _plain(values) for metric, values in named.items()}
-    return found | {"groups": _plain(scores.groups("ap", protocol=NAME))}
+    """The machine-readable object: `ap`, `precision`, `recall` by joint and `groups`, percent, NaN as None.
+
+    Where tracking was scored, `mot` holds `mota`, `motp`, `motp_head`, `precision`, `recall` and its own `groups`.
+    """
+    own = scores.select(protocol=NAME)
+    found: dict[str, Any] = {metric: _plain(own.by_joint(metric)) for metric in ("ap", "precision", "recall")}
+    found["groups"] = _plain(own.groups("ap"))
+    if own.by_joint("mota"):
+        names = {"mota": "mota", "motp": "motp", "motp_head": "motp_head"}
+        names |= {"precision": "mot_precision", "recall": "mot_recall"}
+        found["mot"] = {key: _plain(own.by_joint(metric)) for key, metric in names.items()}
+        found["mot"]["groups"] = _plain(own.groups("mota"))
+    return found
 
 
 def _plain(values: dict[str, float]) -> dict[str, float | None]:

@@ -23,7 +23,13 @@ class ScoringProtocol(Protocol):
     """Sequences and predictions to rows."""
 
     def __call__(
-        self, sequences: Series[Sequence], predictions: Predictions, *, compat: str, per_sequence: bool
+        self,
+        sequences: Series[Sequence],
+        predictions: Predictions,
+        *,
+        compat: str,
+        per_sequence: bool,
+        tracking: bool | None,
     ) -> Scores:
         """Score; raises DataError naming sequence, frame and record."""
 
@@ -39,14 +45,16 @@ def score(
     protocol: str = POSEVAL,
     compat: str = "official",
     per_sequence: bool = False,
+    tracking: bool | None = None,
 ) -> Scores:
     """Score predictions against a data set (or some sequences of it) under a registered protocol.
 
-    `per_sequence` adds rows with slice "sequence:NAME". For protocol "poseval" values are percent exactly as poseval
+    `per_sequence` adds rows with slice "sequence:NAME"; `tracking` adds the protocol's tracking metrics (None: where
+    everybody has a track id). For protocol "poseval" values are percent exactly as poseval
     computes them. Raises UsageError for an unknown protocol or compat, DataError for data that cannot be scored,
     among them a run that shares no sequence with the truth.
     """
     if compat not in COMPATS:
         raise UsageError(f"unknown compat '{compat}'; choose {' or '.join(COMPATS)}")
     sequences = data.sequences if isinstance(data, DataSet) else data
-    return protocols[protocol](sequences, predictions, compat=compat, per_sequence=per_sequence)
+    return protocols[protocol](sequences, predictions, compat=compat, per_sequence=per_sequence, tracking=tracking)
