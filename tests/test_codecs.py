@@ -187,3 +187,14 @@ def test_a_preset_makes_its_codec() -> None:
     codec = build_codec(preset)
     assert isinstance(codec, HeatmapCodec)
     assert (codec.grid, codec.sigma, codec.shift) == ((24, 32), 1.5, "none")
+
+
+def test_logits_are_read_as_probabilities() -> None:
+    """Logits of the target itself (up to a constant) decode to its joint, with the score of a peak as sharp: 1."""
+    codec = HeatmapCodec(size=(96, 128), sigma=1.5, activation="softmax")
+    y, x = torch.meshgrid(torch.arange(32.0), torch.arange(24.0), indexing="ij")
+    logits = -((x - 9.9) ** 2 + (y - 15) ** 2) / (2 * 1.5**2) - 7
+    decoded = codec.decode(logits[None, None])
+    assert decoded.joints.tolist() == [[[9.75, 15.0]]]
+    assert decoded.scores[0, 0] == pytest.approx(1.0, abs=0.01)
+    assert codec.decode(torch.zeros(1, 1, 32, 24)).scores[0, 0] == pytest.approx(2 * np.pi * 1.5**2 / (32 * 24))
