@@ -1,0 +1,92 @@
+"""Sequences -> files: one worker per core, one sequence per task, folders in the PoseTrack21 layout."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import cv2
+import orjson
+
+from harness.datasets.synthtrack.degrade import encode
+from harness.datasets.synthtrack.labels import label_scene
+from harness.datasets.synthtrack.layout import extras_json, posetrack_json
+from harness.datasets.synthtrack.presets import VERSION, Preset, difficulty_of, preset_named, sequence_seed, video_name
+from harness.datasets.synthtrack.render import Renderer
+from harness.datasets.synthtrack.scene import Scene, draw_scene
+
+__all__ = ["CARD_FILE", "Progress", "scene_of", "write_sequence", "write_split"]
+
+#: Called with (frames done, frames in all).
+Progress = Callable[[int, int], None]
+
+CARD_FILE = "synthtrack.json"
+_FEW_FRAMES = 100
+
+
+def scene_of(preset: Preset, split: str, index: int, *, seed: int = 0) -> Scene:
+    """The scene of one sequence of a split, without any file."""
+    return draw_scene(
+        sequence_seed(preset, split, index, seed=seed),
+        size=(preset.width, preset.height),
+        frames=preset.splits[split][1],
+        difficulty=difficulty_of(split),
+    )
+
+
+def write_sequence(root: Path, preset: Preset, split: str, index: int, *, seed: int = 0) -> int:
+    """Render and label one sequence into `root`; returns its number of frames."""
+    scene, video = scene_of(preset, split, index, seed=seed), video_name(split, index)
+    renderer = Renderer(scene)
+    folder = root / "images" / split / video
+    folder.mkdir(parents=True, exist_ok=True)
+    for frame, picture in enumerate(renderer.frames()):
+        (folder / f"{frame:06d}.jpg").write_bytes(encode(picture, scene.degradation.quality))
+    labels = label_scene(scene, crowd=renderer.crowd)
+    for kind, content in (
+        ("posetrack_data", posetrack_json(scene, labels, video=video, split=split)),
+        ("extras", extras_json(scene, labels, video=video)),
+    ):
+        path = root / kind / split / f"{video}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return scene.frames
+
+
+def write_split(
+    root: Path, preset: Preset, split: str, *, seed: int = 0, workers: int = 2, progress: Progress | None = None
+) -> None:
+    """Write every sequence of a split below `root`, in parallel where it pays."""
+    count, frames = preset.splits[split]
+    tasks = [(str(root), preset.name, split, index, seed) for index in range(count)]
+    done = 0
+    for written in _results(tasks, workers=workers if count * frames > _FEW_FRAMES else 1):
+        done += written
+        if progress is not None:
+            progress(done, count * frames)
+    card = {"name": "synthtrack", "version": VERSION, "preset": preset.name, "split": split, "seed": seed,
+            "sequences": count, "frames": frames, "size": [preset.width, preset.height]}  # fmt: skip
+    (root / CARD_FILE).write_bytes(orjson.dumps(card, option=orjson.OPT_INDENT_2))
+
+
+def _results(tasks: list[tuple[str, str, str, int, int]], *, workers: int) -> Iterator[int]:
+    if workers <= 1:
+        yield from map(_one, tasks)
+        return
+    # Spawned, not forked: the caller may hold threads (torch, a progress bar) that a fork would copy half-way.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread) as pool:
+        yield from pool.map(_one, tasks, chunksize=2)
+
+
+def _one_thread() -> None:
+    cv2.setNumThreads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"
+
+
+def _one(task: tuple[str, str, str, int, int]) -> int:
+    root, preset, split, index, seed = task
+    return write_sequence(Path(root), preset_named(preset), split, index, seed=seed)
