@@ -135,7 +135,7 @@ def test_equal_names_are_told_apart_by_what_differs() -> None:
         "A (tiny)",
     ]
     twice = labels([plain, replace(plain, created="2027-01-01T00:00:00Z")])
-    assert twice == [f"HRNet (tiny) #{plain.id[-8:]}"] * 2
+    assert twice == [f"HRNet (tiny) #{plain.id[-8:]} [1]", f"HRNet (tiny) #{plain.id[-8:]} [2]"]
 
 
 def test_csv_and_json_hold_the_values_of_the_records() -> None:

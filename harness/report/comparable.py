@@ -60,16 +60,18 @@ def machine_of(record: RunRecord) -> str:
 def labels(records: Sequence[RunRecord]) -> list[str]:
     """One name per run, "Title (preset)", made different by the settings that differ, by the key where none does."""
     names = [f"{record.method.title} ({record.method.preset})" for record in records]
-    if (repeated := _repeated(names)) == set():
-        return names
-    for name in repeated:
+    for name in _repeated(names):
         places = [place for place, other in enumerate(names) if other == name]
         settings = [_settings(records[place]) for place in places]
         keys = [key for key in sorted({key for each in settings for key in each}) if _differs(key, settings)]
         for place, each in zip(places, settings, strict=True):
             names[place] = ", ".join([name, *(word for key in keys if (word := _word(key, each.get(key))))])
     again = _repeated(names)
-    return [f"{name} #{record.id[-8:]}" if name in again else name for name, record in zip(names, records, strict=True)]
+    keyed = [
+        f"{name} #{record.id[-8:]}" if name in again else name for name, record in zip(names, records, strict=True)
+    ]
+    same = _repeated(keyed)  # one request stored twice, in two results folders
+    return [f"{name} [{place}]" if name in same else name for place, name in enumerate(keyed, start=1)]
 
 
 def short(digest: str | None) -> str:

@@ -1,0 +1,255 @@
+"""Figures of runs, one function each; every one takes records of one ground and returns a matplotlib Figure."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+from matplotlib.text import Annotation
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+from matplotlib.transforms import Bbox
+
+from harness.errors import UsageError
+from harness.records import RunRecord
+from harness.report.comparable import by_ground, ground_of, labels, machine_of, same_machine
+from harness.report.style import FLOOR, GREY, add_caption, new_figure, palette, theme
+from harness.report.tables import short_commit, unit_of
+from harness.scoring.scores import TOTAL, Score
+from harness.skeletons import GROUPS
+
+__all__ = ["ap_against_speed", "pareto", "per_joint_bars"]
+
+
+def per_joint_bars(records: Sequence[RunRecord], *, metric: str = "ap", slice: str = "all") -> Figure:
+    """Bars of every run over Head ... Ankle and the mean, worst run first, with an interval on the mean where known.
+
+    Raises UsageError for runs of different grounds, or when a run lacks the metric.
+    """
+    order = sorted(_one_ground(records), key=lambda record: _mean(record, metric, slice))
+    names = _named(order)
+    rows = [
+        {"run": name, "group": "Mean" if group == "Total" else group, "value": value}
+        for name, record in zip(names, order, strict=True)
+        for group, value in record.table.groups(metric, slice=slice).items()
+    ]
+    with theme():
+        figure = new_figure(max(7.5, 2.2 + 0.115 * 8 * (len(order) + 1.4)), 3.3)
+        axes = figure.add_subplot()
+        sns.barplot(
+            pd.DataFrame(rows), x="group", y="value", hue="run",
+            order=[*GROUPS, "Mean"], hue_order=names,
+            palette=_colours(order), saturation=1, width=0.86, edgecolor="white", linewidth=0.4, errorbar=None, ax=axes,
+        )  # fmt: skip
+        _draw_values(axes, order, metric, slice)
+        axes.axvline(len(GROUPS) - 0.5, color=GREY, linewidth=0.6, linestyle=(0, (2, 2)))
+        axes.set(xlabel="", ylabel=_axis_title(metric), xlim=(-0.5, len(GROUPS) + 0.5))
+        axes.margins(y=0.12)
+        axes.set_title(f"{_what(metric)} per joint group" + ("" if slice == "all" else f", {slice}"))
+        axes.grid(axis="x", visible=False)
+        sns.despine(ax=axes, left=True)
+        axes.legend([bars[0] for bars in axes.containers], names, loc="center left", reverse=True,
+                    bbox_to_anchor=(1.005, 0.5), frameon=False, fontsize=8)  # fmt: skip
+        add_caption(figure, _caption(order))
+    return figure
+
+
+def ap_against_speed(records: Sequence[RunRecord], *, metric: str = "ap") -> Figure:
+    """Mean AP against clips per second (log axis) with the Pareto front; a rule without pixels is a dashed line.
+
+    Raises UsageError for runs of different grounds or devices, or when no run was timed.
+    """
+    floors = [record for record in _one_ground(records) if _is_floor(record)]
+    runs = [record for record in records if not _is_floor(record) and record.cost.clips_per_second]
+    if not runs:
+        raise UsageError("no run holds a speed (cost.clips_per_second); run `harness eval` or `harness bench`")
+    if not same_machine(runs):
+        machines = sorted({machine_of(record) for record in runs})
+        raise UsageError(f"speeds of different devices cannot share an axis: {', '.join(machines)}")
+    points = [(float(record.cost.clips_per_second or 0), _mean(record, metric, "all")) for record in runs]
+    whole = [point for record, point in zip(runs, points, strict=True) if record.partial is None]
+    front = pareto(whole)
+    with theme():
+        figure = new_figure(5.8, 4.0)
+        axes = figure.add_subplot()
+        axes.set_xscale("log")
+        axes.plot([speed for speed, _ in front], [value for _, value in front], color=GREY, linewidth=1, zorder=2)
+        for record, point in zip(runs, points, strict=True):
+            _draw_point(axes, record, point, metric, best=point in front)
+        for record in floors:
+            _draw_floor(axes, record, _mean(record, metric, "all"))
+        axes.set(xlabel="clips per second, whole job (log scale)", ylabel=f"mean {_axis_title(metric)}")
+        axes.set_title(f"Mean {_what(metric)} against speed")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.margins(x=0.2, y=0.14)
+        sns.despine(ax=axes)
+        add_caption(figure, [*_caption([*runs, *floors]), "Line: runs that no other beats in both."])
+        _label_points(figure, axes, points, _named(runs), avoid=_along(front))
+    return figure
+
+
+def pareto(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The points that no other beats in both coordinates, by the first one.
+
+    >>> pareto([(1, 9), (2, 5), (3, 6), (4, 2)])
+    [(1, 9), (3, 6), (4, 2)]
+    """
+    front: list[tuple[float, float]] = []
+    for point in sorted(points, reverse=True):
+        if not front or point[1] > front[-1][1]:
+            front.append(point)
+    return front[::-1]
+
+
+def _one_ground(records: Sequence[RunRecord]) -> Sequence[RunRecord]:
+    grounds = by_ground(records)
+    if not grounds:
+        raise UsageError("no runs to plot; `harness eval` makes one")
+    if len(grounds) > 1:
+        first, second = map(str, list(grounds)[:2])
+        raise UsageError(
+            f"runs that are not comparable cannot share a plot: '{first}' and '{second}'; name runs of one"
+        )
+    return records
+
+
+def _mean(record: RunRecord, metric: str, slice: str) -> float:
+    value = _total(record, metric, slice).value
+    return value if math.isfinite(value) else -math.inf
+
+
+def _total(record: RunRecord, metric: str, slice: str) -> Score:
+    found = record.table.select(metric=metric, slice=slice, joint=TOTAL).entries
+    if not found:
+        raise UsageError(f"run {record.id} holds no '{metric}' on slice '{slice}'")
+    return found[0]
+
+
+def _is_floor(record: RunRecord) -> bool:
+    return record.inference is not None and not record.inference.support
+
+
+def _named(records: Sequence[RunRecord]) -> list[str]:
+    """Labels without the preset where all share it (the caption says it), partial runs marked."""
+    shared = f" ({_presets(records)[0]})" if len(_presets(records)) == 1 else "\0"
+    named = zip(labels(records), records, strict=True)
+    return [name.replace(shared, "", 1) + (" †" if record.partial else "") for name, record in named]
+
+
+def _presets(records: Sequence[RunRecord]) -> list[str]:
+    return sorted({record.method.preset for record in records})
+
+
+def _colours(order: Sequence[RunRecord]) -> list[Any]:
+    remaining = iter(palette(sum(not _is_floor(record) for record in order)))
+    return [FLOOR if _is_floor(record) else next(remaining) for record in order]
+
+
+def _what(metric: str) -> str:
+    return metric.upper() if len(metric) <= 4 else metric.replace("_", " ")
+
+
+def _axis_title(metric: str) -> str:
+    unit = unit_of(metric)
+    return f"{_what(metric)} ({'%' if unit == 'percent' else unit})"
+
+
+def _caption(records: Sequence[RunRecord]) -> list[str]:
+    machines = "; ".join(sorted({machine_of(record) for record in records}))
+    commits = ", ".join(sorted({short_commit(record.environment.commit) for record in records}))
+    partial = ["† partial, not comparable"] if any(record.partial for record in records) else []
+    facts = [f"preset: {', '.join(_presets(records))}", f"device: {machines}", f"commit {commits}", *partial]
+    return [f"{ground_of(records[0])}", "; ".join(facts)]
+
+
+def _draw_values(axes: Axes, order: Sequence[RunRecord], metric: str, slice: str) -> None:
+    """Print the value over every bar and draw the interval of the mean: a group of joints has none of its own."""
+    narrow = len(order) > 3
+    for place, (record, bars) in enumerate(zip(order, list(axes.containers), strict=True)):
+        entry = _total(record, metric, slice)
+        for group, bar in enumerate(bars):
+            middle, top = bar.get_x() + bar.get_width() / 2, bar.get_height()
+            if not math.isfinite(top):
+                continue
+            bar.set(
+                hatch="" if place % 2 else "////",
+                **({"facecolor": "white", "edgecolor": GREY} if record.partial else {}),
+            )
+            if group == len(GROUPS) and entry.high > entry.low:
+                line = axes.vlines(middle, entry.low, entry.high, color="black", linewidth=1.2)
+                line.set_path_effects([withStroke(linewidth=2.6, foreground="white")])
+                top = max(top, entry.high)
+            axes.annotate(
+                f"{bar.get_height():.1f}", (middle, top), xytext=(0, 2), textcoords="offset points",
+                ha="center", va="bottom", color="#333333",
+                fontsize=5.5 if narrow else 7, rotation=90 if narrow else 0,
+            )  # fmt: skip
+
+
+def _draw_point(axes: Axes, record: RunRecord, point: tuple[float, float], metric: str, *, best: bool) -> None:
+    dark, light = palette(3)[2], palette(3)[0]
+    entry = _total(record, metric, "all")
+    if entry.high > entry.low:
+        axes.vlines(point[0], entry.low, entry.high, color="#222222", linewidth=0.9, zorder=2)
+    colour = "white" if record.partial else dark if best else light
+    axes.scatter(*point, s=44, color=colour, edgecolor="#222222", linewidth=0.9, zorder=3)
+
+
+def _draw_floor(axes: Axes, record: RunRecord, value: float) -> None:
+    axes.axhline(value, color=GREY, linestyle=(0, (5, 3)), linewidth=1, zorder=1)
+    text = f"{record.method.title}, no pixels: {value:.1f}"
+    axes.annotate(text, (0.01, value), xycoords=("axes fraction", "data"), xytext=(0, 3), textcoords="offset points",
+                  fontsize=7.5, color=GREY)  # fmt: skip
+
+
+def _along(front: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Points along the front, straight on the log axis, for names to keep off."""
+    steps = [step / 40 for step in range(41)]
+    return [
+        (a[0] ** (1 - step) * b[0] ** step, a[1] * (1 - step) + b[1] * step)
+        for a, b in itertools.pairwise(front)
+        for step in steps
+    ]
+
+
+def _label_points(
+    figure: Figure,
+    axes: Axes,
+    points: Sequence[tuple[float, float]],
+    names: Sequence[str],
+    *,
+    avoid: Sequence[tuple[float, float]],
+) -> None:
+    """Put every name beside its point, where it covers least of other names, points and the front."""
+    figure.draw_without_rendering()
+    dots = [axes.transData.transform(point) for point in [*points, *avoid]]
+    taken: list[Bbox] = []
+
+    def covered(box: Bbox) -> int:
+        outside = not (axes.bbox.contains(box.x0, box.y0) and axes.bbox.contains(box.x1, box.y1))
+        return 40 * outside + 20 * sum(box.overlaps(other) for other in taken) + sum(box.contains(*dot) for dot in dots)
+
+    for point, name in zip(points, names, strict=True):
+        text = axes.annotate(name, point, xytext=(0, 0), textcoords="offset points", fontsize=7.5, zorder=4)
+        costs = [covered(_place(text, place).padded(2)) for place in _PLACES]
+        taken.append(_place(text, _PLACES[costs.index(min(costs))]))
+
+
+def _place(text: Annotation, place: tuple[tuple[float, float], str, str]) -> Bbox:
+    text.set(position=place[0], horizontalalignment=place[1], verticalalignment=place[2])
+    return text.get_window_extent()
+
+
+_PLACES = (
+    ((6, 0), "left", "center"), ((-6, 0), "right", "center"), ((0, 7), "center", "bottom"), ((0, -7), "center", "top"),
+    ((5, 7), "left", "bottom"), ((5, -7), "left", "top"), ((-5, 7), "right", "bottom"), ((-5, -7), "right", "top"),
+    ((0, 18), "center", "bottom"), ((0, -18), "center", "top"),
+)  # fmt: skip

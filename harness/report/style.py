@@ -1,0 +1,64 @@
+"""How every figure looks and how it is saved: colours that order by lightness, a caption, files equal run to run."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from harness.results import write_atomically
+
+__all__ = ["FLOOR", "GREY", "add_caption", "new_figure", "palette", "save", "theme"]
+
+#: Colour of the floor (a rule that sees no pixels), and of everything that is not data.
+FLOOR, GREY = "#c9c9c9", "#5f5f5f"
+
+_THEME: dict[Any, Any] = {
+    "font.family": "DejaVu Sans", "font.size": 9, "axes.titlesize": 10, "axes.titleweight": "bold",
+    "axes.titlelocation": "left", "axes.edgecolor": "#8a8a8a", "axes.labelcolor": "#333333",
+    "xtick.color": "#333333", "ytick.color": "#333333", "grid.color": "#e4e4e4", "grid.linewidth": 0.7,
+    "axes.axisbelow": True, "svg.hashsalt": "harness", "svg.fonttype": "path", "hatch.linewidth": 0.6,
+    "text.parse_math": False,  # a name with a dollar sign is a name
+}  # fmt: skip
+
+
+@contextmanager
+def theme() -> Iterator[None]:
+    """Draw within this: the house style, without touching the settings of the caller."""
+    with mpl.rc_context(), sns.axes_style("whitegrid"):
+        mpl.rcParams.update(_THEME)
+        yield
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure (inches) that belongs to no window and needs no closing."""
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def palette(count: int) -> list[tuple[float, float, float]]:
+    """`count` colours from light to dark: told apart in grey and with every kind of colour vision."""
+    colours: list[tuple[float, float, float]] = sns.color_palette("viridis_r", count + 1)[1:]
+    return colours
+
+
+def add_caption(figure: Figure, lines: Sequence[str]) -> None:
+    """Say under the figure what its numbers stand on."""
+    figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=6.5, color=GREY)
+
+
+def save(figure: Figure, path: Path) -> tuple[Path, Path]:
+    """Write `path` with the endings .svg and .png (200 dpi); the same figure gives the same bytes."""
+    written = []
+    with theme():
+        for ending, metadata in ((".svg", {"Date": None, "Creator": None}), (".png", {"Software": None})):
+            content = io.BytesIO()
+            figure.savefig(content, format=ending[1:], dpi=200, metadata=metadata)
+            written.append(path.with_name(path.name + ending))
+            write_atomically(written[-1], content.getvalue())
+    return written[0], written[1]
