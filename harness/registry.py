@@ -28,10 +28,18 @@ class Registry(Generic[Item]):
     harness.errors.UsageError: unknown fruit 'aple'; did you mean 'apple'? Known: apple
     """
 
-    def __init__(self, noun: str, *, before_lookup: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        noun: str,
+        *,
+        before_lookup: Callable[[], None] | None = None,
+        before_miss: Callable[[], None] | None = None,
+    ) -> None:
+        """`before_lookup` makes the built-in items known; `before_miss` the rest, where importing them is costly."""
         self.noun = noun
         self._items: dict[str, Item] = {}
         self._before_lookup = before_lookup
+        self._before_miss = before_miss
 
     def add(self, name: str, item: Item) -> Item:
         """Register `item` under `name`; a name can be taken once."""
@@ -41,28 +49,31 @@ class Registry(Generic[Item]):
         return item
 
     def __getitem__(self, name: str) -> Item:
-        self._prepare()
-        if name not in self._items:
+        if name not in self:
             near = difflib.get_close_matches(name, self._items, n=1, cutoff=0.5)
             hint = f"; did you mean '{near[0]}'?" if near else "."
             raise UsageError(f"unknown {self.noun} '{name}'{hint} Known: {', '.join(self)}")
         return self._items[name]
 
     def __iter__(self) -> Iterator[str]:
-        self._prepare()
+        self._complete()
         return iter(sorted(self._items))
 
     def __contains__(self, name: object) -> bool:
-        self._prepare()
+        if self._before_lookup is not None:
+            self._before_lookup()
+        if name not in self._items:
+            self._complete()
         return name in self._items
 
     def __len__(self) -> int:
-        self._prepare()
+        self._complete()
         return len(self._items)
 
-    def _prepare(self) -> None:
-        if self._before_lookup is not None:
-            self._before_lookup()
+    def _complete(self) -> None:
+        for load in (self._before_lookup, self._before_miss):
+            if load is not None:
+                load()
 
 
 _loaded: set[str] = set()

@@ -219,3 +219,8 @@ def test_unknown_names_get_a_suggestion() -> None:
 def test_no_torch_before_it_is_needed(module: str) -> None:
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_looking_up_a_built_in_data_set_loads_no_method() -> None:
+    code = "import sys; from harness.datasets.registry import datasets; datasets['posetrack18']; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -37,10 +37,9 @@ _BUILT_IN = ("posetrack17", "posetrack18", "posetrack21", "synthtrack")
 def _load_built_in() -> None:
     for name in _BUILT_IN:
         importlib.import_module(f"harness.datasets.{name}")
-    load_plugins()
 
 
-datasets: Registry[DatasetCard] = Registry("data set", before_lookup=_load_built_in)
+datasets: Registry[DatasetCard] = Registry("data set", before_lookup=_load_built_in, before_miss=load_plugins)
 
 
 def register_dataset(card: DatasetCard) -> DatasetCard:
