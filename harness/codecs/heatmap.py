@@ -23,8 +23,8 @@ class HeatmapCodec:
 
     `size` (width, height) of the network input; one cell is `stride` input px. `shift` moves a decoded cell by a
     quarter towards its higher neighbour: "both" axes or none (HRNet), "per_axis" (mmpose), "none". `flip_shift` moves
-    flipped-back maps by one cell (HRNet, mmpose; not DARK, UDP). `activation` "softmax" reads the maps as logits over the
-    cells, as training by cross-entropy leaves them; probabilities are scaled so that a peak as sharp as the target is 1.
+    flipped-back maps by one cell (HRNet, mmpose; not DARK, UDP). `activation` "softmax" reads the maps as logits over
+    the cells, as training by cross-entropy leaves them, scaled so that a peak as sharp as the target scores 1.
 
     >>> codec = HeatmapCodec(size=(32, 32), sigma=1.0)
     >>> targets = codec.encode(torch.tensor([[[12.0, 16.0]]]), torch.ones(1, 1))

@@ -16,9 +16,9 @@ from harness.clips import cut_clips
 from harness.datasets.sequences import DataSet
 from harness.inference.ahead import run_ahead
 from harness.inference.loaded import Loaded, check_finite, choose_device, infer
-from harness.inference.shards import Shards, joined
+from harness.inference.shards import Shards
 from harness.inference.work import FrameCrops, SequenceWork
-from harness.predictions import Predictions
+from harness.predictions import Predictions, concatenate
 from harness.skeletons import Skeleton
 
 if TYPE_CHECKING:
@@ -156,10 +156,10 @@ def predict(
     )  # fmt: skip
     method.module.to(run.device).eval()
     store = Shards(shards, dataset, request_of(run))
-    done = store.finished()
-    parts = {number: store.load(number) for number in done}
+    parts = store.finished()
     run.timings.resumed = sum(len(part) for part in parts.values())
-    for number, predictions in _finished(run, [n for n in range(len(dataset)) if n not in done], workers, look_ahead):
+    left = [number for number in range(len(dataset)) if number not in parts]
+    for number, predictions in _finished(run, left, workers, look_ahead):
         begun = perf_counter()
         store.save(number, predictions)
         parts[number] = predictions
@@ -168,7 +168,7 @@ def predict(
         if progress is not None:
             progress(run.timings.resumed + run.timings.clips, len(boxes.frame))
     run.timings.wall = perf_counter() - started
-    return joined(parts, dataset), run.timings
+    return concatenate([parts[number] for number in range(len(dataset))]), run.timings
 
 
 def _finished(run: _Run, numbers: list[int], workers: int, look_ahead: int) -> Iterator[tuple[int, Predictions]]:

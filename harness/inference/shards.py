@@ -8,16 +8,13 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import orjson
 
 from harness.datasets.sequences import DataSet
-from harness.errors import HarnessError, UsageError, listed
-from harness.predictions import Predictions
+from harness.errors import DataError, UsageError, listed
+from harness.predictions import Predictions, read_parquet, write_parquet
 
-__all__ = ["Shards", "joined"]
-
-_COLUMNS = ("frame", "person", "track_ids", "boxes", "box_scores", "joints", "scores", "present")
+__all__ = ["Shards"]
 
 
 class Shards:
@@ -33,41 +30,27 @@ class Shards:
             folder.mkdir(parents=True, exist_ok=True)
             _claim(folder / "request.json", request)
 
-    def finished(self) -> list[int]:
-        """Numbers of the sequences that are done."""
-        return [number for number in range(len(self.dataset)) if self.folder and self._path(number).is_file()]
-
-    def load(self, number: int) -> Predictions:
-        """The predictions of a finished sequence."""
-        path = self._path(number)
-        try:
-            with np.load(path, allow_pickle=False) as columns:
-                content = {name: columns[name] for name in _COLUMNS}
-        except (OSError, ValueError, KeyError, EOFError) as error:
-            raise HarnessError(f"{path}: not a readable shard ({error}); delete it and run again") from None
-        sequence = np.zeros(len(content["frame"]), dtype=np.int64)
-        name = self.dataset.sequences[number].name
-        return Predictions(sequence_names=(name,), sequence=sequence, skeleton=self.dataset.skeleton, **content)
+    def finished(self) -> dict[int, Predictions]:
+        """The predictions of the sequences that are done, by number; a damaged shard counts as not done."""
+        found = {}
+        for number, sequence in enumerate(self.dataset.sequences if self.folder else ()):
+            path = self._path(number)
+            try:
+                predictions = read_parquet(path) if path.is_file() else None
+            except DataError:
+                continue
+            if predictions is not None and predictions.sequence_names == (sequence.name,):
+                found[number] = predictions
+        return found
 
     def save(self, number: int, predictions: Predictions) -> None:
         """Keep the predictions of a finished sequence, whole or not at all."""
-        if self.folder is None:
-            return
-        path = self._path(number)
-        descriptor, temporary = tempfile.mkstemp(prefix=path.stem, suffix=".part", dir=self.folder)
-        try:
-            with os.fdopen(descriptor, "wb") as stream:
-                np.savez(stream, **{name: getattr(predictions, name) for name in _COLUMNS})
-            Path(temporary).replace(path)
-        except OSError as error:
-            Path(temporary).unlink(missing_ok=True)
-            raise HarnessError(
-                f"{path}: cannot write the shard ({error.strerror}); free some space and run again"
-            ) from None
+        if self.folder is not None:
+            write_parquet(predictions, self._path(number))
 
     def _path(self, number: int) -> Path:
         name = re.sub(r"[^\w.-]+", "_", self.dataset.sequences[number].name)
-        return (self.folder or Path()) / f"{number:06d}-{name}.npz"
+        return (self.folder or Path()) / f"{number:06d}-{name}.parquet"
 
 
 def _claim(path: Path, request: Mapping[str, object]) -> None:
@@ -82,16 +65,7 @@ def _claim(path: Path, request: Mapping[str, object]) -> None:
                 "choose another folder or empty it"
             )
         return
-    descriptor, temporary = tempfile.mkstemp(prefix="request", suffix=".part", dir=path.parent)
+    descriptor, temporary = tempfile.mkstemp(prefix=".request.", dir=path.parent)
     with os.fdopen(descriptor, "wb") as stream:
         stream.write(orjson.dumps(wanted, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS))
     Path(temporary).replace(path)
-
-
-def joined(parts: Mapping[int, Predictions], dataset: DataSet) -> Predictions:
-    """The predictions of all sequences in the order of the data set, whatever order they were made in."""
-    numbers = sorted(parts)
-    columns = {name: np.concatenate([getattr(parts[number], name) for number in numbers]) for name in _COLUMNS}
-    sequence = np.repeat(np.array(numbers, dtype=np.int64), [len(parts[number]) for number in numbers])
-    names = tuple(item.name for item in dataset.sequences)
-    return Predictions(sequence_names=names, sequence=sequence, skeleton=dataset.skeleton, **columns)

@@ -1,0 +1,113 @@
+"""Batches: step number in, augmented crops and joints out. The same step gives the same batch in every run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.inference.crops import centre_and_scale, crop_matrices, transform, warp
+from harness.methods import CropSpec
+from harness.skeletons import Skeleton
+from harness.training.recipe import Augmentation
+from harness.training.samples import Samples
+
+__all__ = ["Batch", "Stream", "plain_batch"]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """`crops` (B,T,H,W,3) uint8; `joints` (B,J,2) px of the crop; `weights` (B,J); `gain`, `bias` (B,3) of 0..1 values.
+
+    `centre`, `scale` (B,2) say which region was cut.
+    """
+
+    crops: NDArray[np.uint8]
+    joints: NDArray[np.float32]
+    weights: NDArray[np.float32]
+    gain: NDArray[np.float32]
+    bias: NDArray[np.float32]
+    centre: NDArray[np.float32]
+    scale: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Stream:
+    """An endless, seeded stream of batches: every sample once per epoch, in a new order each time."""
+
+    samples: Samples
+    crop: CropSpec
+    geometry: str
+    skeleton: Skeleton
+    augmentation: Augmentation
+    batch_size: int
+    seed: int
+
+    def rows(self, step: int) -> NDArray[np.int64]:
+        """(B,) samples of a step."""
+        places = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
+        count = len(self.samples)
+        epochs = places // count
+        orders = {
+            epoch: np.random.default_rng([self.seed, 1, epoch]).permutation(count) for epoch in set(epochs.tolist())
+        }
+        return np.array([orders[epoch][place % count] for epoch, place in zip(epochs.tolist(), places, strict=True)])
+
+    def batch(self, step: int) -> Batch:
+        """The batch of a step."""
+        rows, how, count = self.rows(step), self.augmentation, self.batch_size
+        draw = np.random.default_rng([self.seed, 2, step])
+        centre, scale = centre_and_scale(
+            self.samples.boxes[rows], self.crop.size, enlarge=self.crop.enlarge, aspect=self.crop.aspect
+        )
+        factor = np.clip(1 + how.scale * draw.standard_normal(count), 1 - how.scale, 1 + how.scale)
+        turns = np.clip(how.rotation * draw.standard_normal(count), -2 * how.rotation, 2 * how.rotation)
+        turns *= draw.random(count) < how.rotation_probability
+        offset = draw.uniform(-how.shift, how.shift, (count, 2)) * scale * 200
+        flipped = draw.random(count) < how.flip
+        gain = draw.uniform(1 - how.colour, 1 + how.colour, (count, 3)) ** 0.5
+        gain *= draw.uniform(1 - how.colour, 1 + how.colour, (count, 1))
+        bias = np.repeat(draw.uniform(-how.colour / 2, how.colour / 2, (count, 1)), 3, axis=1)
+        region = (centre + offset).astype(np.float32), (scale * factor[:, None]).astype(np.float32)
+        return _cut(self, rows, *region, turns, flipped, gain.astype(np.float32), bias.astype(np.float32))
+
+
+def plain_batch(stream: Stream, rows: NDArray[np.int64]) -> Batch:
+    """Samples as they are, without augmentation."""
+    boxes, count = stream.samples.boxes[rows], len(rows)
+    region = centre_and_scale(boxes, stream.crop.size, enlarge=stream.crop.enlarge, aspect=stream.crop.aspect)
+    nothing = np.zeros((count, 3), dtype=np.float32)
+    return _cut(stream, rows, *region, np.zeros(count), np.zeros(count, dtype=bool), nothing + 1, nothing)
+
+
+def _cut(
+    stream: Stream,
+    rows: NDArray[np.int64],
+    centre: NDArray[np.float32],
+    scale: NDArray[np.float32],
+    turns: NDArray[np.float64],
+    flipped: NDArray[np.bool_],
+    gain: NDArray[np.float32],
+    bias: NDArray[np.float32],
+) -> Batch:
+    samples, (width, height) = stream.samples, stream.crop.size
+    matrices = crop_matrices(
+        centre, scale, stream.crop.size, geometry=stream.geometry, aspect=stream.crop.aspect, rotation=turns
+    )
+    joints = transform(samples.joints[rows], matrices)
+    weights = samples.annotated[rows]
+    joints[flipped, :, 0] = width - 1 - joints[flipped, :, 0]
+    joints[flipped] = joints[flipped][:, stream.skeleton.flip_order]
+    weights[flipped] = weights[flipped][:, stream.skeleton.flip_order]
+    weights &= ((joints >= 0) & (joints <= [width, height])).all(axis=-1)
+    # Picture px = (image px - origin) * zoom, so the same map from the picture has its linear part divided by zoom.
+    matrices[:, :, 2] += np.einsum("nij,nj->ni", matrices[:, :, :2], samples.origins[rows])
+    matrices[:, :, :2] /= samples.zooms[rows, None, None]
+    frames = len(samples.pictures[0])
+    crops = np.empty((len(rows), frames, height, width, 3), dtype=np.uint8)
+    for target, row, matrix, mirror in zip(crops, rows.tolist(), matrices, flipped.tolist(), strict=True):
+        for place, picture in enumerate(samples.pictures[row]):
+            crop = warp(picture, matrix, stream.crop.size)
+            target[place] = crop[:, ::-1] if mirror else crop
+    return Batch(crops, joints.astype(np.float32), weights.astype(np.float32), gain, bias, centre, scale)
