@@ -222,5 +222,6 @@ def test_no_torch_before_it_is_needed(module: str) -> None:
 
 
 def test_looking_up_a_built_in_data_set_loads_no_method() -> None:
-    code = "import sys; from harness.datasets.registry import datasets; datasets['posetrack18']; sys.exit('torch' in sys.modules)"
+    lookup = "from harness.datasets.registry import datasets; datasets['posetrack18']"
+    code = f"import sys; {lookup}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

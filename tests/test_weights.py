@@ -1,6 +1,7 @@
 """Loading is strict: hash, content, source, keys and shapes; what does not fit is named."""
 
 import hashlib
+import json
 import os
 import pickle
 from pathlib import Path
@@ -22,6 +23,7 @@ from harness.weights import (
     WeightsEntry,
     load,
     parameter_count,
+    publish,
     publish_entry,
     register_manifest,
     save,
@@ -258,6 +260,27 @@ def test_manifest_round_trip(filled: nn.Module, tmp_path: Path, own_registry) ->
     (tmp_path / "net.safetensors").write_bytes(b"altered")
     with pytest.raises(WeightsError, match="its sha256 is"):
         load(module, "net")
+
+
+def test_publishing_makes_weights_loadable_by_name(filled: nn.Module, tmp_path: Path, own_registry) -> None:
+    manifest = tmp_path / "manifest.toml"
+    for steps in (1, 2):  # publishing again replaces
+        publish(
+            filled,
+            "net",
+            manifest=manifest,
+            licence="Apache-2.0",
+            trained_on="rows",
+            record={"steps": steps},
+            half=True,
+        )
+    register_manifest(manifest)
+    entry = own_registry["net"]
+    assert json.loads((tmp_path / entry.record).read_text()) == {"steps": 2}
+    module = fresh()
+    assert load(module, "net").source == "vidpose-harness"
+    torch.testing.assert_close(module.conv1.weight, filled.conv1.weight, rtol=1e-3, atol=1e-4)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["manifest.toml", "net.json", "net.safetensors"]
 
 
 def test_absent_files_of_a_manifest_say_where_they_belong(tmp_path: Path, own_registry, monkeypatch) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from harness.weights.manifest import WeightsEntry, find_weights, publish_entry, register_manifest, sha256_of, weights
 
 if TYPE_CHECKING:
-    from harness.weights.loading import LoadedWeights, load, parameter_count, save
+    from harness.weights.loading import LoadedWeights, load, parameter_count, publish, save
     from harness.weights.sources import MMPOSE, OFFICIAL, KeyMap
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "find_weights",
     "load",
     "parameter_count",
+    "publish",
     "publish_entry",
     "register_manifest",
     "save",
@@ -29,7 +30,7 @@ __all__ = [
     "weights",
 ]
 
-_LOADING = ("LoadedWeights", "load", "parameter_count", "save")
+_LOADING = ("LoadedWeights", "load", "parameter_count", "publish", "save")
 _SOURCES = ("MMPOSE", "OFFICIAL", "KeyMap")
 
 

@@ -15,10 +15,10 @@ from torch import nn
 
 from harness.errors import WeightsError, listed
 from harness.weights.checkpoints import read_checkpoint
-from harness.weights.manifest import WeightsEntry, find_weights, sha256_of
+from harness.weights.manifest import WeightsEntry, find_weights, publish_entry, sha256_of, write_text
 from harness.weights.sources import DEFAULT_SOURCES, KeyMap, recognise, strip_wrapper
 
-__all__ = ["LoadedWeights", "load", "parameter_count", "save"]
+__all__ = ["LoadedWeights", "load", "parameter_count", "publish", "save"]
 
 State = Mapping[str, torch.Tensor]
 
@@ -71,6 +71,28 @@ def save(state: nn.Module | State, path: Path, *, about: Mapping[str, Any] | Non
     digest = sha256_of(temporary)
     temporary.replace(path)
     return digest
+
+
+def publish(
+    state: nn.Module | State,
+    name: str,
+    *,
+    manifest: Path,
+    licence: str,
+    trained_on: str,
+    record: Mapping[str, Any],
+    half: bool = False,
+    note: str = "",
+) -> WeightsEntry:
+    """Put weights beside a manifest and into it: `name`.safetensors, the training record `name`.json, and the entry."""
+    file, record_file = f"{name}.safetensors", f"{name}.json"
+    digest = save(state, manifest.parent / file, about={"name": name, "trained_on": trained_on}, half=half)
+    write_text(manifest.parent / record_file, json.dumps(record, indent=2) + "\n")
+    entry = WeightsEntry(
+        name, file, digest, manifest.parent, licence=licence, trained_on=trained_on, record=record_file, note=note
+    )
+    publish_entry(manifest, entry)
+    return entry
 
 
 def parameter_count(module: nn.Module) -> int:

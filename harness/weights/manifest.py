@@ -98,6 +98,11 @@ def publish_entry(manifest: Path, entry: WeightsEntry) -> None:
         # a JSON string is a valid basic string of TOML
         lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in tables[name].items()]
         blocks.append("\n".join([f"[{title}]", *lines]) + "\n")
-    temporary = manifest.with_name(f".{manifest.name}.{os.getpid()}")
-    temporary.write_text("\n".join(blocks), encoding="utf-8")
-    temporary.replace(manifest)
+    write_text(manifest, "\n".join(blocks))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
