@@ -8,12 +8,12 @@ from pathlib import Path
 
 from harness.datasets import DataSet, datasets, open_dataset
 from harness.errors import DataError, UsageError, WeightsError
-from harness.predictions import read_parquet
+from harness.predictions import Predictions, read_parquet
 from harness.records import RunRecord
 from harness.scoring import Scores, score
 from harness.weights import find_weights
 
-__all__ = ["reopen", "rescorer", "weights_path"]
+__all__ = ["reopen", "rescorer", "same_sequences", "weights_path"]
 
 
 def reopen(record: RunRecord, root: Path | None = None) -> DataSet | None:
@@ -29,14 +29,20 @@ def rescorer(dataset: DataSet) -> Callable[[RunRecord, Path], Scores]:
 
     def rescore(record: RunRecord, path: Path) -> Scores:
         predictions = read_parquet(path)
-        named = {sequence.name: sequence for sequence in dataset.sequences}
-        absent = [name for name in predictions.sequence_names if name not in named]
-        if absent:
-            raise DataError(f"{path}: sequence '{absent[0]}' is not in {dataset.name} {dataset.split}")
-        own = replace(dataset, sequences=tuple(named[name] for name in predictions.sequence_names))
-        return score(own, predictions, protocol=record.dataset.protocol, compat=record.scoring.get("compat", "official"))
+        compat = record.scoring.get("compat", "official")
+        own = same_sequences(dataset, predictions, path)
+        return score(own, predictions, protocol=record.dataset.protocol, compat=compat)
 
     return rescore
+
+
+def same_sequences(dataset: DataSet, predictions: Predictions, path: Path) -> DataSet:
+    """The data set cut to the sequences of stored predictions, in their order; DataError for one it does not have."""
+    named = {sequence.name: sequence for sequence in dataset.sequences}
+    absent = [name for name in predictions.sequence_names if name not in named]
+    if absent:
+        raise DataError(f"{path}: sequence '{absent[0]}' is not in {dataset.name} {dataset.split}")
+    return replace(dataset, sequences=tuple(named[name] for name in predictions.sequence_names))
 
 
 def weights_path(record: RunRecord) -> Path | None:
