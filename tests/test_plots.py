@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +14,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from harness.errors import UsageError
+from harness.errors import HarnessError, UsageError
 from harness.records import (
     BoxesUsed,
     Cost,
@@ -145,6 +147,11 @@ def test_runs_that_are_not_comparable_are_refused(draw: object) -> None:
         draw([])
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_floor_alone_is_a_point() -> None:
+    assert texts(ap_against_speed([floor()])) == ["Mean pose"]
+
+
 def test_speeds_of_different_devices_are_refused() -> None:
     gpu = InferenceUsed("heatmap", (96, 128), 1.25, (0,), device="cuda: H100")
     with pytest.raises(UsageError, match="cpu, 2 cores, cuda: H100"):
@@ -169,3 +176,17 @@ def test_saved_files_are_equal_run_to_run_and_valid(tmp_path: Path) -> None:
     assert ElementTree.parse(tmp_path / "a.v1.svg").getroot().tag.endswith("svg")  # noqa: S314
     assert (tmp_path / "a.v1.png").read_bytes().startswith(b"\x89PNG")
     assert {path.name for path in tmp_path.iterdir()} == {"a.v1.svg", "a.v1.png", "b.svg", "b.png"}
+
+
+def test_saving_makes_the_folder_or_says_why_not(tmp_path: Path) -> None:
+    figure = per_joint_bars([make_run("A", 50.0)])
+    assert all(path.is_file() for path in save(figure, tmp_path / "new" / "plots" / "bars"))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(HarnessError, match="cannot write the plot"):
+        save(figure, tmp_path / "file" / "bars")
+
+
+def test_tables_do_not_load_matplotlib() -> None:
+    code = "import sys, harness.report as r; r.leaderboard, r.render; assert 'matplotlib' not in sys.modules; r.save"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

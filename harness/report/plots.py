@@ -66,7 +66,10 @@ def ap_against_speed(records: Sequence[RunRecord], *, metric: str = "ap") -> Fig
     Raises UsageError for runs of different grounds or devices, or when no run was timed.
     """
     floors = [record for record in _one_ground(records) if _is_floor(record)]
-    runs = [record for record in records if not _is_floor(record) and record.cost.clips_per_second]
+    others = [record for record in records if not _is_floor(record)]
+    if not others:  # nothing but floors: then they are the points
+        floors, others = [], floors
+    runs = [record for record in others if record.cost.clips_per_second]
     if not runs:
         raise UsageError("no run holds a speed (cost.clips_per_second); run `harness eval` or `harness bench`")
     if not same_machine(runs):
@@ -89,7 +92,8 @@ def ap_against_speed(records: Sequence[RunRecord], *, metric: str = "ap") -> Fig
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.margins(x=0.2, y=0.14)
+        axes.set_xlim(*_speed_limits([speed for speed, _ in points]))
+        axes.margins(y=0.14)
         sns.despine(ax=axes)
         add_caption(figure, [*_caption([*runs, *floors]), "Line: runs that no other beats in both."])
         _label_points(figure, axes, points, _named(runs), avoid=_along(front))
@@ -192,6 +196,12 @@ def _draw_values(axes: Axes, order: Sequence[RunRecord], metric: str, slice: str
                 ha="center", va="bottom", color="#333333",
                 fontsize=5.5 if narrow else 7, rotation=90 if narrow else 0,
             )  # fmt: skip
+
+
+def _speed_limits(speeds: Sequence[float]) -> tuple[float, float]:
+    """Room for names on both sides, a factor of two at the least."""
+    room = max(2.0, (max(speeds) / min(speeds)) ** 0.2)
+    return min(speeds) / room, max(speeds) * room
 
 
 def _draw_point(axes: Axes, record: RunRecord, point: tuple[float, float], metric: str, *, best: bool) -> None:

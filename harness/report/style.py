@@ -12,6 +12,7 @@ import matplotlib as mpl
 import seaborn as sns
 from matplotlib.figure import Figure
 
+from harness.errors import HarnessError
 from harness.results import write_atomically
 
 __all__ = ["FLOOR", "GREY", "add_caption", "new_figure", "palette", "save", "theme"]
@@ -53,12 +54,24 @@ def add_caption(figure: Figure, lines: Sequence[str]) -> None:
 
 
 def save(figure: Figure, path: Path) -> tuple[Path, Path]:
-    """Write `path` with the endings .svg and .png (200 dpi); the same figure gives the same bytes."""
-    written = []
+    """Write `path`.svg and `path`.png (200 dpi), making the folder; the same figure gives the same bytes.
+
+    Raises HarnessError where nothing can be written.
+    """
+    svg, png = (path.with_name(path.name + ending) for ending in (".svg", ".png"))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(svg, _bytes(figure, "svg", {"Date": None, "Creator": None}))
+        write_atomically(png, _bytes(figure, "png", {"Software": None}))
+    except OSError as error:
+        raise HarnessError(
+            f"{path}: cannot write the plot ({error.strerror or error}); choose another folder"
+        ) from None
+    return svg, png
+
+
+def _bytes(figure: Figure, form: str, metadata: dict[str, None]) -> bytes:
+    content = io.BytesIO()
     with theme():
-        for ending, metadata in ((".svg", {"Date": None, "Creator": None}), (".png", {"Software": None})):
-            content = io.BytesIO()
-            figure.savefig(content, format=ending[1:], dpi=200, metadata=metadata)
-            written.append(path.with_name(path.name + ending))
-            write_atomically(written[-1], content.getvalue())
-    return written[0], written[1]
+        figure.savefig(content, format=form, dpi=200, metadata=metadata)
+    return content.getvalue()
