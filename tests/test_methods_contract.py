@@ -1,5 +1,6 @@
 """What every registered method and preset promises, whatever it is: the tests a new method gets for free."""
 
+import json
 import subprocess
 import sys
 
@@ -13,7 +14,7 @@ from harness.datasets.sequences import NO_TRACK, DataSet, Frame, Sequence, Truth
 from harness.errors import DataError, UsageError
 from harness.methods import MethodCard, Preset, methods
 from harness.skeletons import GROUPS, POSETRACK15, POSETRACK17
-from harness.weights import load, parameter_count, weights
+from harness.weights import fit_weights, load, parameter_count, weights
 
 CASES = [(name, preset) for name in methods for preset in methods[name].presets]
 SMALL = 4_000_000
@@ -206,6 +207,20 @@ def test_mean_pose_needs_every_evaluated_joint() -> None:
     annotated[:, POSETRACK17.index(POSETRACK15.names[0])] = False
     with pytest.raises(DataError, match="right_ankle"):
         fit(two_people(np.zeros((2, 17, 2)), annotated))
+
+
+def test_fitting_writes_weights_that_load(tmp_path) -> None:
+    card, out = methods["mean_pose"], tmp_path / "mean.safetensors"
+    joints = np.arange(2 * 17 * 2, dtype=float).reshape(2, 17, 2)
+    record = fit_weights(card, two_people(joints, np.ones((2, 17), dtype=bool)), out=out)
+    module = card.build({})
+    loaded = load(module, out)
+    assert (record["people"], record["fingerprint"], record["sha256"]) == (2, "sha256:0", loaded.sha256)
+    assert json.loads(out.with_suffix(".json").read_text()) == record
+    # joint 0: (0, 1) in the first box, (34 - 50, 35 - 10) in the second
+    np.testing.assert_allclose(module.pose[0, :2], [(0 - 0.16) / 2, (0.005 + 0.125) / 2], atol=1e-6)
+    with pytest.raises(UsageError, match="trained, not fitted"):
+        fit_weights(methods["hrnet"], two_people(joints, np.ones((2, 17), dtype=bool)), out=out)
 
 
 def test_unknown_names_get_a_suggestion() -> None:

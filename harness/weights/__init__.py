@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from harness.weights.manifest import WeightsEntry, find_weights, publish_entry, register_manifest, sha256_of, weights
 
 if TYPE_CHECKING:
+    from harness.weights.fitting import fit_weights
     from harness.weights.loading import LoadedWeights, load, parameter_count, publish, save
     from harness.weights.sources import MMPOSE, OFFICIAL, KeyMap
 
@@ -20,6 +21,7 @@ __all__ = [
     "LoadedWeights",
     "WeightsEntry",
     "find_weights",
+    "fit_weights",
     "load",
     "parameter_count",
     "publish",
@@ -40,6 +42,10 @@ def __getattr__(name: str) -> Any:
         from harness.weights import loading
 
         return getattr(loading, name)
+    if name == "fit_weights":
+        from harness.weights.fitting import fit_weights
+
+        return fit_weights
     if name in _SOURCES:
         from harness.weights import sources
 
