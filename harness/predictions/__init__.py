@@ -1,6 +1,19 @@
 """Predictions: the poses a method found, as columns; Parquet, and both PoseTrack JSON layouts in and out."""
 
+from harness.predictions.combining import concatenate, truth_as_predictions
+from harness.predictions.exporting import LAYOUTS, export_json
 from harness.predictions.importing import import_json
+from harness.predictions.parquet import read_parquet, write_parquet
 from harness.predictions.rows import Predictions, person_numbers
 
-__all__ = ["Predictions", "import_json", "person_numbers"]
+__all__ = [
+    "LAYOUTS",
+    "Predictions",
+    "concatenate",
+    "export_json",
+    "import_json",
+    "person_numbers",
+    "read_parquet",
+    "truth_as_predictions",
+    "write_parquet",
+]

@@ -153,7 +153,7 @@ def _joined(tables: list[Columns], places: list[NDArray[np.int64]], sequences: t
         boxes=column("boxes"),
         box_scores=column("person_scores"),
         joints=column("joints"),
-        scores=column("scores"),
+        scores=np.where(column("present"), column("scores"), np.nan),
         present=column("present"),
         whole_numbers=column("whole_numbers"),
     )

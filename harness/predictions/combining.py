@@ -1,0 +1,71 @@
+"""Predictions out of other things: several predictions put together, and the truth taken as if it were predicted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.datasets.sequences import DataSet
+from harness.errors import DataError, listed
+from harness.predictions.rows import Predictions, person_numbers
+
+__all__ = ["concatenate", "truth_as_predictions"]
+
+
+def concatenate(parts: Sequence[Predictions]) -> Predictions:
+    """The predictions of several groups of sequences as one, in the given order.
+
+    Raises DataError without parts, for different skeletons, and for a sequence that is in two parts.
+    """
+    if not parts:
+        raise DataError("there are no predictions to put together")
+    names = tuple(name for part in parts for name in part.sequence_names)
+    twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
+    if twice:
+        raise DataError(f"predictions of sequence {listed(twice)} are there twice")
+    skeletons = sorted({part.skeleton.name for part in parts})
+    if len(skeletons) > 1:
+        raise DataError(f"predictions of different skeletons cannot be put together: {listed(skeletons)}")
+    starts = np.cumsum([0, *(len(part.sequence_names) for part in parts)])
+    whole = [part.whole_numbers for part in parts if part.whole_numbers is not None]
+    return Predictions(
+        sequence_names=names,
+        sequence=np.concatenate([part.sequence + start for part, start in zip(parts, starts, strict=False)]),
+        frame=np.concatenate([part.frame for part in parts]),
+        person=np.concatenate([part.person for part in parts]),
+        track_ids=np.concatenate([part.track_ids for part in parts]),
+        boxes=np.concatenate([part.boxes for part in parts]),
+        box_scores=np.concatenate([part.box_scores for part in parts]),
+        joints=np.concatenate([part.joints for part in parts]),
+        scores=np.concatenate([part.scores for part in parts]),
+        present=np.concatenate([part.present for part in parts]),
+        skeleton=parts[0].skeleton,
+        whole_numbers=np.concatenate(whole) if len(whole) == len(parts) else None,
+    )
+
+
+def truth_as_predictions(dataset: DataSet) -> Predictions:
+    """The annotated people as predictions of score 1, for checks: what a perfect method would hand in."""
+    truths = [sequence.truth for sequence in dataset.sequences]
+    kept = [truth.has_points for truth in truths]
+
+    def column(name: str) -> NDArray[np.float64]:
+        return np.concatenate([getattr(truth, name)[rows] for truth, rows in zip(truths, kept, strict=True)])
+
+    sequence = np.repeat(np.arange(len(truths)), [int(rows.sum()) for rows in kept])
+    frame, present = column("frame").astype(np.int64), column("annotated").astype(bool)
+    return Predictions(
+        sequence_names=tuple(sequence.name for sequence in dataset.sequences),
+        sequence=sequence,
+        frame=frame,
+        person=person_numbers(sequence, frame),
+        track_ids=column("track_ids").astype(np.int64),
+        boxes=column("boxes"),
+        box_scores=np.ones(len(frame)),
+        joints=np.where(present[:, :, None], column("joints"), 0.0),
+        scores=np.where(present, 1.0, np.nan),
+        present=present,
+        skeleton=dataset.skeleton,
+    )
