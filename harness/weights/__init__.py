@@ -5,14 +5,15 @@ Listing and hashing need no torch; `load`, `save` and `parameter_count` import i
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from harness.weights.manifest import WeightsEntry, find_weights, publish_entry, register_manifest, sha256_of, weights
+from harness.weights.sources import MMPOSE, OFFICIAL, KeyMap
 
 if TYPE_CHECKING:
     from harness.weights.fitting import fit_weights
     from harness.weights.loading import LoadedWeights, load, parameter_count, publish, save
-    from harness.weights.sources import MMPOSE, OFFICIAL, KeyMap
 
 __all__ = [
     "MMPOSE",
@@ -32,22 +33,14 @@ __all__ = [
     "weights",
 ]
 
-_LOADING = ("LoadedWeights", "load", "parameter_count", "publish", "save")
-_SOURCES = ("MMPOSE", "OFFICIAL", "KeyMap")
+_NEEDS_TORCH = {
+    "fit_weights": "fitting",
+    "LoadedWeights": "loading", "load": "loading", "parameter_count": "loading", "publish": "loading", "save": "loading",
+}  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
     """Import the part that needs torch on first use."""
-    if name in _LOADING:
-        from harness.weights import loading
-
-        return getattr(loading, name)
-    if name == "fit_weights":
-        from harness.weights.fitting import fit_weights
-
-        return fit_weights
-    if name in _SOURCES:
-        from harness.weights import sources
-
-        return getattr(sources, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _NEEDS_TORCH:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"harness.weights.{_NEEDS_TORCH[name]}"), name)
