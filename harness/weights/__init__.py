@@ -34,8 +34,8 @@ __all__ = [
 ]
 
 _NEEDS_TORCH = {
-    "fit_weights": "fitting",
-    "LoadedWeights": "loading", "load": "loading", "parameter_count": "loading", "publish": "loading", "save": "loading",
+    "fit_weights": "fitting", "LoadedWeights": "loading", "load": "loading",
+    "parameter_count": "loading", "publish": "loading", "save": "loading",
 }  # fmt: skip
 
 
