@@ -9,6 +9,7 @@
 from harness.scoring.average_precision import counted, precision_recall
 from harness.scoring.cleaning import poseval_scene
 from harness.scoring.matching import MatchTable, match
+from harness.scoring.posetrack21 import hota_json
 from harness.scoring.poseval import poseval_json
 from harness.scoring.protocols import protocols, score
 from harness.scoring.scores import TOTAL, Score, Scores
@@ -19,6 +20,7 @@ __all__ = [
     "Score",
     "Scores",
     "counted",
+    "hota_json",
     "match",
     "poseval_json",
     "poseval_scene",

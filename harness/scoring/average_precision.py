@@ -134,12 +134,14 @@ def area(points: Curve) -> float:
     return float(np.sum((recall[step + 1] - recall[step]) * envelope[step + 1]))
 
 
-def precision_recall(joints: Iterable[RankedEvents], *, empty_recall: float = np.nan) -> PrecisionRecall:
+def precision_recall(
+    joints: Iterable[RankedEvents], *, empty_recall: float = np.nan, order: Integers | slice = slice(None)
+) -> PrecisionRecall:
     """Percent per joint and total.
 
     A joint never predicted has 0 everywhere, and these zeros enter the total; a joint predicted but never annotated has
     a recall of 0/0, hence AP and recall NaN (left out of the total) and precision 0. `empty_recall=0.0` makes those 0
-    as the PoseTrack21 kit does.
+    as the PoseTrack21 kit does. `order` is the order of the joints in the total's mean (it decides the last bit).
     """
     joints = tuple(joints)
     values = np.array([_joint_values(events.hit, events.n_truth, empty_recall) for events in joints])
@@ -149,7 +151,7 @@ def precision_recall(joints: Iterable[RankedEvents], *, empty_recall: float = np
             for events, value in zip(joints, values[:, 0], strict=True)
         ]
     )
-    ap, precision, recall, low, high = (_with_total(column) for column in (*values.T, *bounds.T))
+    ap, precision, recall, low, high = (_with_total(column, order) for column in (*values.T, *bounds.T))
     return PrecisionRecall(
         ap=ap,
         precision=precision,
@@ -179,9 +181,9 @@ def _joint_values(hit: NDArray[np.bool_], n_truth: int, empty_recall: float) -> 
     return area(points) * 100, float(points.precision[-1]) * 100, float(points.recall[-1]) * 100
 
 
-def _with_total(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    values = np.ascontiguousarray(values)
-    known = values[~np.isnan(values)]
+def _with_total(values: NDArray[np.float64], order: Integers | slice) -> NDArray[np.float64]:
+    ordered = np.ascontiguousarray(values[order])
+    known = ordered[~np.isnan(ordered)]
     return np.append(values, np.mean(known) if len(known) else np.nan)
 
 

@@ -17,7 +17,7 @@ from harness.predictions import Predictions
 from harness.scoring.ragged import Integers
 from harness.scoring.scene import People, Scene, ignored_joints, stack
 
-__all__ = ["check_unique_tracks", "poseval_scene", "with_frames"]
+__all__ = ["check_heads", "check_unique_tracks", "poseval_scene", "regions_by_frame", "with_frames", "with_people"]
 
 
 def poseval_scene(sequences: Series[Sequence], predictions: Predictions, *, compat: str = "official") -> Scene:
@@ -29,13 +29,13 @@ def poseval_scene(sequences: Series[Sequence], predictions: Predictions, *, comp
     """
     scene = stack(sequences, predictions)
     if compat == "official":
-        check_unique_tracks(scene, scene.predicted, "prediction", sequences)
-    scene = _frames_with_people(scene, sequences, first_video_only=compat == "official")
+        check_unique_tracks(scene, scene.predicted, "predictions", sequences)
+    scene = _frameswith_people(scene, sequences, first_video_only=compat == "official")
     has_points = np.concatenate([sequence.truth.has_points for sequence in sequences])
     rows = _global_rows(scene, sequences)
-    scene = _with_people(scene, has_points[rows], np.ones(len(scene.predicted), dtype=bool))
+    scene = with_people(scene, has_points[rows], np.ones(len(scene.predicted), dtype=bool))
     scene = _without_ignored(scene, regions_by_frame(scene, sequences))
-    _check_heads(scene, sequences)
+    check_heads(scene, sequences)
     return scene
 
 
@@ -45,7 +45,7 @@ def with_frames(scene: Scene, kept: NDArray[np.bool_]) -> Scene:
         return scene
     number = np.cumsum(kept) - 1
     truth_kept, predicted_kept = kept[scene.truth.frame], kept[scene.predicted.frame]
-    scene = _with_people(scene, truth_kept, predicted_kept)
+    scene = with_people(scene, truth_kept, predicted_kept)
     return replace(
         scene,
         frame_sequence=scene.frame_sequence[kept],
@@ -85,12 +85,12 @@ def check_unique_tracks(scene: Scene, people: People, noun: str, sequences: Seri
         sequence, position = scene.frame_sequence[frame[twice[0]]], scene.frame_position[frame[twice[0]]]
         raise DataError(
             f"sequence {scene.sequence_names[sequence]}, frame {position} "
-            f"({sequences[sequence].frames[position].image}): two {noun}s share track id {track[twice[0]]}; "
+            f"({sequences[sequence].frames[position].image}): two {noun} share track id {track[twice[0]]}; "
             f"give every person of a frame its own"
         )
 
 
-def _frames_with_people(scene: Scene, sequences: Series[Sequence], *, first_video_only: bool) -> Scene:
+def _frameswith_people(scene: Scene, sequences: Series[Sequence], *, first_video_only: bool) -> Scene:
     """Rule 1, and the choice of the first video of a file."""
     kept = np.bincount(scene.truth.frame, minlength=scene.frame_count) > 0
     if first_video_only:
@@ -117,7 +117,8 @@ def _global_rows(scene: Scene, sequences: Series[Sequence]) -> Integers:
     return rows
 
 
-def _with_people(scene: Scene, truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> Scene:
+def with_people(scene: Scene, truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> Scene:
+    """The scene with only the truth people and predictions that the masks (G,) and (P,) keep."""
     return replace(
         scene,
         truth=scene.truth.only(truth),
@@ -135,11 +136,11 @@ def _without_ignored(scene: Scene, regions: dict[int, tuple[Polygon, ...]]) -> S
     has_region[list(regions)] = True
     sides = [side.without(ignored_joints(side, regions, scene.frame_count)) for side in (scene.truth, scene.predicted)]
     kept = [~has_region[side.frame] | side.present.any(axis=1) for side in sides]
-    return _with_people(replace(scene, truth=sides[0], predicted=sides[1]), *kept)
+    return with_people(replace(scene, truth=sides[0], predicted=sides[1]), *kept)
 
 
-def _check_heads(scene: Scene, sequences: Series[Sequence]) -> None:
-    """A truth person of a frame with predictions needs a head box."""
+def check_heads(scene: Scene, sequences: Series[Sequence]) -> None:
+    """Raise DataError for a truth person without head box in a frame with predictions."""
     predicted = np.bincount(scene.predicted.frame, minlength=scene.frame_count) > 0
     lacking = np.flatnonzero(np.isnan(scene.head) & predicted[scene.truth.frame])
     if len(lacking):

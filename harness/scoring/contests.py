@@ -15,16 +15,17 @@ from scipy.optimize import linear_sum_assignment
 
 from harness.scoring.gating import JOINTS, Gated, uncontested
 from harness.scoring.ragged import Integers, first_of_each
-from harness.scoring.scene import Scene
+from harness.scoring.scene import People, Scene
 
 __all__ = ["identities", "matched_pairs"]
 
 
-def identities(scene: Scene, frame: Integers, track_ids: Integers) -> Integers:
-    """(N,) running number of (sequence, track id)."""
-    tracks = np.unique(track_ids, return_inverse=True)[1]
-    identities: Integers = scene.frame_sequence[frame] * (tracks.max(initial=0) + 1) + tracks
-    return identities
+def identities(scene: Scene, people: People) -> Integers:
+    """(N,) running number of everybody's (sequence, track id)."""
+    tracks = np.unique(people.track_ids, return_inverse=True)[1]
+    key = scene.frame_sequence[people.frame] * (tracks.max(initial=0) + 1) + tracks
+    numbers: Integers = np.unique(key, return_inverse=True)[1]
+    return numbers
 
 
 def matched_pairs(scene: Scene, gated: Gated, assignment: str) -> Gated:
@@ -42,8 +43,8 @@ class _Contest:
     def __init__(self, scene: Scene, gated: Gated, alone: NDArray[np.bool_], assignment: str) -> None:
         self.scene, self.gated, self.assignment = scene, gated, assignment
         self.frame = scene.truth.frame[gated.truth]
-        self.hypothesis = identities(scene, scene.predicted.frame, scene.predicted.track_ids)[gated.predicted]
-        self.track = identities(scene, scene.truth.frame, scene.truth.track_ids)[gated.truth] * JOINTS + gated.joint
+        self.hypothesis = identities(scene, scene.predicted)[gated.predicted]
+        self.track = identities(scene, scene.truth)[gated.truth] * JOINTS + gated.joint
         self.alone = alone
         self.memory: dict[int, tuple[int, int]] = {}
 

@@ -80,6 +80,13 @@ class MatchTable:
         return sequence
 
     @cached_property
+    def truth_by_sequence(self) -> Integers:
+        """(S,15) true joints of every sequence."""
+        total = np.zeros((len(self.scene.sequence_names), self.hit.shape[1]), dtype=np.int64)
+        np.add.at(total, self.truth_sequence, self.scene.truth.present)
+        return total
+
+    @cached_property
     def truth_frame(self) -> Integers:
         """(G,) position in `Sequence.frames` of every truth person."""
         position: Integers = self.scene.frame_position[self.scene.truth.frame]

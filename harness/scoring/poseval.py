@@ -23,7 +23,18 @@ from harness.scoring.scores import Score, Scores, joint_rows
 from harness.scoring.tracking import Tracking, count_tracking, tracked
 from harness.scoring.tracking import tracking as compute_tracking
 
-__all__ = ["NAME", "poseval_json", "score_poseval"]
+__all__ = [
+    "NAME",
+    "ap_rows",
+    "check_not_empty",
+    "facts_of",
+    "plain",
+    "poseval_json",
+    "score_poseval",
+    "tracks_wanted",
+    "warnings_of",
+    "without_last_frames",
+]
 
 NAME = "poseval"
 
@@ -49,7 +60,7 @@ def score_poseval(
     scene = poseval_scene(sequences, predictions, compat=compat)
     check_not_empty(scene)
     scores = _ap_scores(scene, compat, per_sequence)
-    return scores + _tracking_scores(scene, compat, per_sequence) if wanted(scene, tracking) else scores
+    return scores + _tracking_scores(scene, compat, per_sequence) if tracks_wanted(scene, tracking) else scores
 
 
 def _ap_scores(scene: Scene, compat: str, per_sequence: bool) -> Scores:
@@ -58,15 +69,14 @@ def _ap_scores(scene: Scene, compat: str, per_sequence: bool) -> Scores:
     overall = precision_recall(joints)
     entries = ap_rows(NAME, "all", overall)
     if per_sequence:
-        truth = np.zeros((len(table.scene.sequence_names), 15), dtype=np.int64)
-        np.add.at(truth, table.truth_sequence, table.scene.truth.present)
+        truth = table.truth_by_sequence
         for number in np.unique(table.scene.frame_sequence).tolist():
             own = (of_sequence(events, number, int(truth[number, j])) for j, events in enumerate(joints))
             entries += ap_rows(NAME, f"sequence:{table.scene.sequence_names[number]}", precision_recall(own))
     return Scores(tuple(entries), table.scene.warnings + warnings_of(table, overall), facts_of(table, compat))
 
 
-def wanted(scene: Scene, tracking: bool | None) -> bool:
+def tracks_wanted(scene: Scene, tracking: bool | None) -> bool:
     """Whether to track; None asks the scene."""
     return tracked(scene) if tracking is None else tracking
 
@@ -175,15 +185,16 @@ def poseval_json(scores: Scores) -> dict[str, Any]:
     Where tracking was scored, `mot` holds `mota`, `motp`, `motp_head`, `precision`, `recall` and its own `groups`.
     """
     own = scores.select(protocol=NAME)
-    found: dict[str, Any] = {metric: _plain(own.by_joint(metric)) for metric in ("ap", "precision", "recall")}
-    found["groups"] = _plain(own.groups("ap"))
+    found: dict[str, Any] = {metric: plain(own.by_joint(metric)) for metric in ("ap", "precision", "recall")}
+    found["groups"] = plain(own.groups("ap"))
     if own.by_joint("mota"):
         names = {"mota": "mota", "motp": "motp", "motp_head": "motp_head"}
         names |= {"precision": "mot_precision", "recall": "mot_recall"}
-        found["mot"] = {key: _plain(own.by_joint(metric)) for key, metric in names.items()}
-        found["mot"]["groups"] = _plain(own.groups("mota"))
+        found["mot"] = {key: plain(own.by_joint(metric)) for key, metric in names.items()}
+        found["mot"]["groups"] = plain(own.groups("mota"))
     return found
 
 
-def _plain(values: dict[str, float]) -> dict[str, float | None]:
+def plain(values: dict[str, float]) -> dict[str, float | None]:
+    """Values for JSON: NaN as None."""
     return {name: None if np.isnan(value) else value for name, value in values.items()}

@@ -9,6 +9,8 @@ from harness.datasets.sequences import DataSet, Sequence
 from harness.errors import UsageError
 from harness.predictions import Predictions
 from harness.registry import Registry
+from harness.scoring.posetrack21 import NAME as POSETRACK21
+from harness.scoring.posetrack21 import score_posetrack21
 from harness.scoring.poseval import NAME as POSEVAL
 from harness.scoring.poseval import score_poseval
 from harness.scoring.scores import Scores
@@ -36,6 +38,7 @@ class ScoringProtocol(Protocol):
 
 protocols: Registry[ScoringProtocol] = Registry("protocol")
 protocols.add(POSEVAL, score_poseval)
+protocols.add(POSETRACK21, score_posetrack21)
 
 
 def score(

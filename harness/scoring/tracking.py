@@ -150,8 +150,8 @@ def _histories(scene: Scene, matched: Gated) -> tuple[NDArray[np.bool_], Integer
     TRANSFER when the hypothesis' last fresh partner was another, MIGRATE when then the object is new, too.
     """
     frame = scene.truth.frame[matched.truth]
-    objects = identities(scene, scene.truth.frame, scene.truth.track_ids)[matched.truth] * JOINTS + matched.joint
-    found = identities(scene, scene.predicted.frame, scene.predicted.track_ids)[matched.predicted]
+    objects = identities(scene, scene.truth)[matched.truth] * JOINTS + matched.joint
+    found = identities(scene, scene.predicted)[matched.predicted]
     hypotheses = found * JOINTS + matched.joint
     last = _previous(objects, frame, found)
     new_object = last < 0

@@ -1,0 +1,150 @@
+"""mAP and pose HOTA equal the PoseTrack21 kit's, its known faults included; the mended forms by hand."""
+
+import dataclasses
+from itertools import pairwise
+
+import numpy as np
+import poseval_goldens as goldens
+import pytest
+
+from harness.errors import DataError
+from harness.scoring import match, score
+from harness.scoring.average_precision import counted, precision_recall
+from harness.scoring.hota import ALPHAS, count_hota, hota
+from harness.scoring.posetrack21 import KIT_ORDER, hota_json, posetrack21_scene
+
+SETS = ("tiny", "small", "rawfloat", "medium", "pt18_sample", "pt18_sample_x4")
+FIELDS = {
+    "AssRe": "assre", "AssPr": "asspr", "AssA": "assa", "FragA": "fraga", "LocA": "loca", "DetRe": "detre",
+    "DetPr": "detpr", "DetA": "deta", "HOTA": "hota", "RHOTA": "rhota", "FA-HOTA": "fa_hota", "FA-RHOTA": "fa_rhota",
+}  # fmt: skip
+GROUPS = {"Head": "Head", "Shou": "Shoulder", "Elb": "Elbow", "Wri": "Wrist", "Hip": "Hip", "Knee": "Knee"}
+GROUPS |= {"Ankl": "Ankle", "Total": "Total"}
+METRICS = {"map": "ap", "precision": "precision", "recall": "recall"}
+CLOSE = {"rtol": 1e-12, "atol": 0}
+
+
+def check_groups(scores, wanted, **where):
+    for key, metric in METRICS.items():
+        found = scores.groups(metric, **where)
+        assert {name: found[ours] for name, ours in GROUPS.items()} == wanted[key], key
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_precision_is_the_kits_in_every_bit(name):
+    scores = score(*goldens.load(name), protocol="posetrack21", per_sequence=True)
+    wanted = goldens.expected(name, "pt21")["mAP"]
+    check_groups(scores, wanted["combined"])
+    for sequence, own in wanted["per_sequence"].items():
+        check_groups(scores, own, slice=f"sequence:{sequence.removesuffix('.json')}")
+    found = precision_recall(counted(match(posetrack21_scene(*goldens.load(name)))), order=KIT_ORDER)
+    for key, values in (("n_gt", found.n_truth), ("n_pred", found.n_predicted), ("n_tp", found.n_hit)):
+        assert values[KIT_ORDER].tolist() == wanted["per_joint"][key]
+
+
+@pytest.mark.parametrize("name", (*SETS, "ties"))
+def test_hota_is_the_kits(name):
+    sequences, predictions = goldens.load(name)
+    counts = count_hota(posetrack21_scene(sequences, predictions))
+    values, wanted = hota(counts), goldens.expected(name, "pt21")["HOTA"]
+    order = [*KIT_ORDER, 15]
+    np.testing.assert_allclose(ALPHAS, wanted["alphas"], **CLOSE)
+    for key, ours in FIELDS.items():
+        np.testing.assert_allclose(values.fields[ours][:, order], wanted["combined"][key], **CLOSE, err_msg=key)
+    counted_by = {"TP": values.true_positives, "FN": values.false_negatives, "FP": values.false_positives}
+    for key, found in counted_by.items():
+        assert np.array_equal(found[:, order], wanted["combined"][f"HOTA_{key}"])
+    for number, sequence in enumerate(sequences):
+        own = hota(counts, rows=np.array([number]), mean_total=True)
+        theirs = wanted["per_sequence_mean_over_alpha"][f"{sequence.name}.json"]
+        for key in set(FIELDS) & set(theirs):
+            np.testing.assert_allclose(own.mean_over_alphas(FIELDS[key])[order], theirs[key], **CLOSE)
+
+
+def test_ties_by_rule():
+    sequences, predictions = goldens.load("ties")
+    found = precision_recall(counted(match(posetrack21_scene(sequences, predictions))), order=KIT_ORDER)
+    wanted = goldens.expected("ties", "ties")["pt21_per_joint_order"]
+    order = [*KIT_ORDER, 15]
+    assert found.ap[order].tolist() == wanted["stable_ascending_reversed"]
+    assert found.low[order].tolist() == wanted["lower"] and found.high[order].tolist() == wanted["upper"]
+
+
+REFUSED = {"duplicate_track_id": "share track id", "frame_count_mismatch": "frames"}
+#: The kit crashes here; we go on: nobody left to find, names in another order, a head box without size.
+MENDED = {"all_gt_ignored", "pred_15_names_reversed", "zero_head_size"}
+
+
+@pytest.mark.parametrize("name", sorted(goldens.edge_cases()))
+def test_edge_case(name, tmp_path):
+    case = goldens.edge_cases()[name]
+    root = goldens.write_case(case, tmp_path)
+    if "pt21" not in case["expected"]:
+        pytest.skip("the kit does not read this layout")
+    wanted = case["expected"]["pt21"]
+    if name in REFUSED:
+        assert "error" in wanted["mAP"]
+        with pytest.raises(DataError, match=REFUSED[name]):
+            score(*goldens.read_folder(root), protocol="posetrack21")
+        return
+    scores = score(*goldens.read_folder(root), protocol="posetrack21")
+    if "error" not in wanted["mAP"]:
+        check_groups(scores, wanted["mAP"])
+    if "error" in wanted["HOTA_mean_over_alpha"]:
+        assert name in MENDED and np.isfinite(scores.value("hota"))
+        return
+    order = [*KIT_ORDER, 15]
+    for key, ours in FIELDS.items():
+        found = np.array([row.value for row in scores.select(metric=ours, slice="all").entries])[order]
+        np.testing.assert_allclose(found, 100 * np.array(wanted["HOTA_mean_over_alpha"][key]), **CLOSE, err_msg=key)
+
+
+def test_a_frame_without_predictions_costs_its_own_joints_when_fixed(tmp_path):
+    """Three frames of the same people, the middle one without predictions: a third is missed, not the whole twice."""
+    root = goldens.write_case(goldens.edge_cases()["frame_without_prediction"], tmp_path)
+    official, fixed = (
+        count_hota(posetrack21_scene(*goldens.read_folder(root), compat=compat), compat=compat)
+        for compat in ("official", "fixed")
+    )
+    assert official.false_negatives[0, 0, :15].tolist() == [6.0] * 15
+    assert fixed.false_negatives[0, 0, :15].tolist() == [2.0] * 15
+    assert np.array_equal(official.true_positives, fixed.true_positives)
+
+
+def test_scores_of_whole_number_frames_are_cut_only_officially(tmp_path):
+    root = goldens.write_case(goldens.edge_cases()["integer_predictions"], tmp_path)
+    official, fixed = (
+        posetrack21_scene(*goldens.read_folder(root), compat=compat).scores for compat in ("official", "fixed")
+    )
+    assert np.array_equal(official, np.trunc(official)) and not np.array_equal(fixed, np.trunc(fixed))
+
+
+def test_unlabelled_frames_and_joints_at_the_border_are_left_out():
+    sequences, predictions = goldens.load("small")
+    scene = posetrack21_scene(sequences, predictions)
+    labelled = sum(int(sequence.labelled.sum()) for sequence in sequences)
+    assert scene.frame_count == labelled < sum(len(sequence.frames) for sequence in sequences)
+    for side in (scene.truth, scene.predicted):
+        assert (side.x[side.present] > 0).all() and (side.y[side.present] > 0).all()
+
+
+def test_hota_rows_are_percent_and_ordered():
+    scores = score(*goldens.load("tiny"), protocol="posetrack21")
+    found = hota_json(scores)
+    assert list(found)[:3] == ["detpr", "detre", "deta"]
+    assert 1 < found["hota"]["total"] <= 100
+    rows = [(row.metric, row.joint) for row in scores.select(slice="all").entries]
+    assert all(first != second for first, second in pairwise(rows))
+
+
+def test_perfect_tracks_score_a_hundred():
+    sequences, predictions = goldens.load("tiny")
+    truth = sequences[0].truth
+    zeros = np.zeros(len(truth), dtype=int)
+    perfect = dataclasses.replace(
+        predictions, sequence=zeros, frame=truth.frame, person=zeros,
+        track_ids=truth.track_ids, boxes=truth.boxes, box_scores=np.ones(len(truth)), joints=truth.joints,
+        scores=np.ones(truth.annotated.shape), present=truth.annotated, whole_numbers=None,
+    )  # fmt: skip
+    scores = score(sequences, perfect, protocol="posetrack21")
+    assert scores.value("hota") == pytest.approx(100) and scores.value("ap") == pytest.approx(100)
