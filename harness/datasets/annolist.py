@@ -17,8 +17,11 @@ from harness.datasets.columns import (
     Columns,
     frame_number,
     integers,
-    polygon,
+    polygons,
     rows_of_numbers,
+)
+from harness.datasets.columns import (
+    numbers as one_each,
 )
 from harness.datasets.sequences import NO_TRACK, Polygon
 from harness.errors import DataError
@@ -29,6 +32,7 @@ __all__ = ["parse_annolist"]
 Record = dict[str, Any]
 
 _HEAD = ("x1", "y1", "x2", "y2")
+_TEXTS = {"": None, "0": 0, "1": 1}
 
 
 def parse_annolist(document: Record, source: str, *, predictions: bool = False) -> Columns:
@@ -60,7 +64,7 @@ def parse_annolist(document: Record, source: str, *, predictions: bool = False) 
         if _complete(people, record)
         else []
     )
-    person_scores = [None if _scalar(person.get("score")) is None else [_scalar(person["score"])] for person in people]
+    person_scores = [_scalar(person.get("score")) for person in people]
     tracks = [_scalar(person.get("track_id")) for person in people]
     numbers = [_scalar(entry.get("imgnum")) for entry in entries]
     peopled = set(frame_of)
@@ -85,7 +89,7 @@ def parse_annolist(document: Record, source: str, *, predictions: bool = False) 
         head_boxes=rows_of_numbers(heads, 4, blank=np.nan, what="head box", record=record, limit=limit),
         track_ids=integers(tracks, missing=NO_TRACK, what="track_id", record=record),
         person_ids=np.full(len(people), NO_TRACK, dtype=np.int64),
-        person_scores=rows_of_numbers(person_scores, 1, blank=np.nan, what="score", record=record)[:, 0],
+        person_scores=one_each(person_scores, what="score", record=record),
         has_points=np.array([points is not None for points in lists], dtype=bool),
         whole_numbers=whole,
         ignore=_ignore_regions(entries, source),
@@ -164,12 +168,9 @@ def _column(points: list[Record], key: str, record: Callable[[int], str]) -> NDA
     if set(map(type, values)) == {type(None)}:
         return np.full(len(points), np.nan)
     # some conversions write is_visible as the text "0" or "1"
-    rows = [None if value is None or value == "" else [_from_text(value)] for value in values]
-    return rows_of_numbers(rows, 1, blank=np.nan, what=key, record=record)[:, 0]
-
-
-def _from_text(value: Any) -> Any:
-    return int(value) if value in ("0", "1") else value
+    return one_each(
+        [_TEXTS.get(value, value) if type(value) is str else value for value in values], what=key, record=record
+    )
 
 
 def _image_name(entry: Record, source: str, position: int) -> str:
@@ -184,11 +185,11 @@ def _ignore_regions(entries: list[Record], source: str) -> dict[int, tuple[Polyg
     regions: dict[int, tuple[Polygon, ...]] = {}
     for position, entry in enumerate(entries):
         record = f"{source}: frame {position}: ignore region"
-        found = []
+        outlines = []
         for number, region in enumerate(_objects(entry.get("ignore_regions") or [], record)):
             points = _objects(region.get("point") or [], f"{record} {number}")
             xs, ys = [_scalar(point.get("x")) for point in points], [_scalar(point.get("y")) for point in points]
-            found.append(polygon(xs, ys, f"{record} {number}"))
-        if found:
-            regions[position] = tuple(found)
+            outlines.append((xs, ys))
+        if outlines:
+            regions[position] = tuple(polygons(outlines, lambda row, record=record: f"{record} {row}"))  # type: ignore[misc]
     return regions

@@ -6,6 +6,7 @@ import re
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from harness.datasets.sequences import NO_TRACK, Frame, Polygon
 from harness.errors import DataError
 
-__all__ = ["NO_NUMBER", "Columns", "frame_number", "integers", "polygon", "rows_of_numbers", "xyxy"]
+__all__ = ["NO_NUMBER", "Columns", "frame_number", "integers", "numbers", "polygons", "rows_of_numbers", "xyxy"]
 
 #: Stands for "no number": image ids and frame numbers a file does not give.
 NO_NUMBER = -1
@@ -91,6 +92,8 @@ def rows_of_numbers(
     Raises DataError naming `record(row)` for a list of another length, a value that is no number or not finite, or one
     beyond `limit`.
     """
+    if not any(values):
+        return np.full((len(values), width), blank)
     pack = struct.Struct(f"={width}d").pack
     empty = pack(*[blank] * width)
     try:
@@ -124,6 +127,20 @@ def _fault(value: Any, width: int) -> str:
     return "" if all(abs(item) < 1e308 for item in value) else "holds a number too large"
 
 
+def numbers(values: list[Any], *, what: str, record: Callable[[int], str]) -> NDArray[np.float64]:
+    """(N,) float64 of N numbers, NaN for None. Raises DataError naming `record(row)` for anything else."""
+    if set(map(type, values)) - {float, int}:
+        if set(map(type, values)) == {type(None)}:
+            return np.full(len(values), np.nan)
+        rows = [None if value is None else [value] for value in values]
+        return rows_of_numbers(rows, 1, blank=np.nan, what=what, record=record)[:, 0]
+    array = np.array(values, dtype=np.float64)
+    if not np.isfinite(array).all():
+        row = int(np.flatnonzero(~np.isfinite(array))[0])
+        raise DataError(f"{record(row)}: {what} holds {array[row]:g}; expected finite numbers")
+    return array
+
+
 def integers(values: list[Any], *, missing: int, what: str, record: Callable[[int], str]) -> NDArray[np.int64]:
     """(N,) int64 of N whole numbers; None becomes `missing`. Raises DataError naming `record(row)` otherwise."""
     if set(map(type, values)) - {int}:
@@ -141,14 +158,17 @@ def _whole(value: Any, what: str, record: Callable[[int], str], row: int) -> int
     raise DataError(f"{record(row)}: {what} is {repr(value)[:40]}, expected a whole number")
 
 
-def polygon(x: Any, y: Any, record: str) -> Polygon:
-    """(K,2) px of the x and y lists of an ignore region; DataError naming `record` unless both are K finite numbers."""
-    if not isinstance(x, list) or not isinstance(y, list) or len(x) != len(y):
-        raise DataError(f"{record}: expected x and y lists of one length")
-    if not x:
-        return np.zeros((0, 2))
-    both = rows_of_numbers([x, y], len(x), blank=0.0, what="ignore region", record=lambda row: record)
-    return np.ascontiguousarray(both.T)
+def polygons(outlines: list[tuple[Any, Any]], record: Callable[[int], str]) -> list[Polygon]:
+    """(K,2) px of each pair of x and y lists; DataError naming `record(row)` unless both are K finite numbers."""
+    for row, (x, y) in enumerate(outlines):
+        if not isinstance(x, list) or not isinstance(y, list) or len(x) != len(y):
+            raise DataError(f"{record(row)}: expected x and y lists of one length")
+    lengths = [len(x) for x, _ in outlines]
+    owner = np.repeat(np.arange(len(lengths)), lengths).tolist()
+    flat = [numbers(list(chain.from_iterable(axis)), what="ignore region", record=lambda at: record(owner[at]))
+            for axis in zip(*outlines, strict=True)]  # fmt: skip
+    points = np.stack(flat, axis=1) if flat else np.zeros((0, 2))
+    return np.split(points, np.cumsum(lengths)[:-1]) if lengths else []
 
 
 def xyxy(xywh: NDArray[np.float64]) -> NDArray[np.float64]:

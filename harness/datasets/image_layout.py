@@ -16,9 +16,12 @@ from harness.datasets.columns import (
     Columns,
     frame_number,
     integers,
-    polygon,
+    polygons,
     rows_of_numbers,
     xyxy,
+)
+from harness.datasets.columns import (
+    numbers as one_each,
 )
 from harness.datasets.sequences import NO_TRACK, Polygon
 from harness.errors import DataError, listed
@@ -88,7 +91,7 @@ def parse_images(document: Record, source: str, *, predictions: bool = False) ->
     if any("visibility" in annotation for annotation in annotations):
         visibility = _to_skeleton(numbers("visibility", len(names), 0.0), names, fill=0.0).astype(np.int8)
     heads = xyxy(numbers("bbox_head", 4, np.nan, limit))  # DetectAndTrack's conversion has the corners as head_box
-    person_scores = [[annotation["score"]] if "score" in annotation else None for annotation in annotations]
+    person_scores = [annotation.get("score") for annotation in annotations]
     return Columns(
         source=source,
         layout="images",
@@ -107,7 +110,7 @@ def parse_images(document: Record, source: str, *, predictions: bool = False) ->
         head_boxes=np.where(np.isnan(heads), numbers("head_box", 4, np.nan, limit), heads),
         track_ids=whole("track_id"),
         person_ids=whole("person_id"),
-        person_scores=rows_of_numbers(person_scores, 1, blank=np.nan, what="score", record=record)[rows, 0],
+        person_scores=one_each(person_scores, what="score", record=record)[rows],
         has_points=np.array([value is not None for value in lists], dtype=bool)[rows],
         whole_numbers=_whole_numbers(raw, lists)[rows] if predictions else np.zeros(len(rows), dtype=bool),
         ignore=_ignore_regions(images, original, image_record),
@@ -185,15 +188,21 @@ def _size(image: Record, record: Any, position: int) -> tuple[int, int] | None:
 
 
 def _ignore_regions(images: list[Record], original: list[int], record: Any) -> dict[int, tuple[Polygon, ...]]:
-    regions: dict[int, tuple[Polygon, ...]] = {}
+    outlines: list[tuple[Any, Any]] = []
+    owners: list[tuple[int, int]] = []
     for position, source in enumerate(original):
         xs, ys = images[source].get("ignore_regions_x"), images[source].get("ignore_regions_y")
         if xs is None or ys is None:
             continue
         if not isinstance(xs, list) or not isinstance(ys, list) or len(xs) != len(ys):
             raise DataError(f"{record(source)}: ignore_regions_x and ignore_regions_y must be lists of one length")
-        pairs = enumerate(zip(xs, ys, strict=True))
-        found = [polygon(x, y, f"{record(source)}: ignore region {number}") for number, (x, y) in pairs]
-        if found:
-            regions[position] = tuple(found)
-    return regions
+        outlines += zip(xs, ys, strict=True)
+        owners += [(position, number) for number in range(len(xs))]
+
+    def region_record(row: int) -> str:
+        return f"{record(original[owners[row][0]])}: ignore region {owners[row][1]}"
+
+    found: dict[int, list[Polygon]] = {}
+    for (position, _), polygon in zip(owners, polygons(outlines, region_record), strict=True):
+        found.setdefault(position, []).append(polygon)
+    return {position: tuple(regions) for position, regions in found.items()}
