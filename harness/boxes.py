@@ -49,7 +49,8 @@ def boxes_from_truth(dataset: DataSet, *, unlabelled: bool = False) -> Boxes:
     PoseTrack17 by 1.2 as DetectAndTrack's conversion has it. People with neither are left out, and so are frames that
     are not labelled unless `unlabelled`.
     """
-    parts = []
+    none = np.zeros(0, dtype=np.int64)
+    parts = [(none, none, np.zeros((0, 4)), none)]
     for number, sequence in enumerate(dataset.sequences):
         truth = sequence.truth
         factor, margin = (1.2, 1.0) if dataset.name == "posetrack17" else (1.3, 0.0)
@@ -192,7 +193,8 @@ def _places(
             parts = entry["image_name"].split("/")
             place = by_name.get("/".join(parts[-3:])) or by_name.get("/".join(parts[-2:]), (-1, -1))
         else:
-            place = by_id.get(entry.get("image_id"), (-1, -1))
+            number = entry.get("image_id")
+            place = by_id.get(number, (-1, -1)) if isinstance(number, int) else (-1, -1)
         if place is None:
             raise DataError(f"{record(row)}: several frames have this name or id; name images with their whole path")
         places.append(place)
