@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.boxes import Boxes, box_recall, boxes_from_file, boxes_from_truth
-from harness.datasets import DataSet, open_dataset
-from harness.datasets.image_files import missing_images, without
+from harness.datasets import DataSet, Frame, open_dataset
+from harness.datasets.images import missing_images, without
 from harness.errors import DataError, listed
 from harness.inference import Ready, Timings, load_method, predict
 from harness.predictions import Predictions, write_parquet
@@ -61,7 +61,9 @@ def evaluate(
     if overwrite:
         shutil.rmtree(unfinished, ignore_errors=True)
     predictions, timings = run_method(request, ready, opened, shards=unfinished, progress=progress)
-    run = results.save(_scored(draft, opened.dataset, predictions, timings), predictions=_written(predictions, unfinished))
+    run = results.save(
+        _scored(draft, opened.dataset, predictions, timings), predictions=_written(predictions, unfinished)
+    )
     shutil.rmtree(unfinished, ignore_errors=True)
     return Evaluated(run, reused=False)
 
@@ -96,7 +98,7 @@ def run_method(
     )  # fmt: skip
 
 
-def _without_missing(request: Request, dataset: DataSet, missing: dict[str, list]) -> DataSet:
+def _without_missing(request: Request, dataset: DataSet, missing: dict[str, list[Frame]]) -> DataSet:
     names = listed([f"{name} ({len(frames)} of its frames)" for name, frames in missing.items()])
     if not request.allow_missing_frames:
         raise DataError(

@@ -62,7 +62,9 @@ def describe(
 
 def _method(ready: Ready) -> MethodUsed:
     method = ready.method
-    return MethodUsed(method.card.name, method.card.title, method.preset_name, method.preset.options, method.card.licence)
+    return MethodUsed(
+        method.card.name, method.card.title, method.preset_name, method.preset.options, method.card.licence
+    )
 
 
 def _data(dataset: DataSet) -> DataUsed:

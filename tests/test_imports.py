@@ -13,13 +13,20 @@ LAYERS = {
     "datasets": 2,
     "boxes": 3, "clips": 3, "predictions": 3,
     "methods": 4, "codecs": 5, "weights": 4, "scoring": 4,
-    "inference": 6, "training": 7, "records": 5, "environment": 6, "results": 6, "verify": 7, "request": 7,
+    "inference": 6, "training": 7, "records": 5, "environment": 6, "results": 6, "verify": 7, "request": 7, "reopen": 7,
     "report": 8, "evaluate": 8, "cli": 9,
 }  # fmt: skip
 
 #: Library -> the places that may import it.
 ONLY_IN = {
-    "torch": ("harness/codecs", "harness/inference", "harness/training", "harness/probes", "harness/weights", "baselines"),
+    "torch": (
+        "harness/codecs",
+        "harness/inference",
+        "harness/training",
+        "harness/probes",
+        "harness/weights",
+        "baselines",
+    ),
     "click": ("harness/cli",),
     "matplotlib": ("harness/report",),
     "seaborn": ("harness/report",),
@@ -58,7 +65,12 @@ def layer_name(dotted: str) -> str | None:
 @pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_point_downwards(path: Path) -> None:
     relative = path.relative_to(ROOT)
-    if relative.parts[0] != "harness" or len(relative.parts) < 2 or relative.stem.startswith("__") and len(relative.parts) == 2:
+    if (
+        relative.parts[0] != "harness"
+        or len(relative.parts) < 2
+        or relative.stem.startswith("__")
+        and len(relative.parts) == 2
+    ):
         return
     own = relative.parts[1].removesuffix(".py")
     assert own in LAYERS, f"{relative}: give '{own}' a layer in this test and in the design"

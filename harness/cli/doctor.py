@@ -33,18 +33,18 @@ def command() -> None:
 
 
 def _python() -> Iterator[Finding]:
-    if sys.version_info[:2] != (3, 11):
+    running = sys.version_info[:2]
+    if running != (3, 11):
         yield "FIX", "Python 3.11 is needed: the wheels of xtcocotools exist for it; make PYTHON=python3.11 eval"
 
 
 def _torch() -> Iterator[Finding]:
     try:
         torch = importlib.import_module("torch")
+        where = f"{torch.cuda.device_count()} GPU(s)" if torch.cuda.is_available() else "CPU only"
+        yield "ok", f"torch {torch.__version__}, {where}, {torch.get_num_threads()} threads"
     except ImportError as problem:
         yield "FIX", f"torch does not import ({problem}); pip install -c constraints.txt torch"
-        return
-    where = f"{torch.cuda.device_count()} GPU(s)" if torch.cuda.is_available() else "CPU only"
-    yield "ok", f"torch {torch.__version__}, {where}, {torch.get_num_threads()} threads"
 
 
 def _opencv() -> Iterator[Finding]:
@@ -61,9 +61,12 @@ def _xtcocotools() -> Iterator[Finding]:
         yield "ok", f"xtcocotools {version('xtcocotools')} with numpy {version('numpy')}"
     except (ImportError, ValueError) as problem:
         reason = str(problem).splitlines()[0]
-        yield "FIX", (
-            f"xtcocotools does not load ({reason}); pip install -c constraints.txt numpy xtcocotools, or build it: "
-            "pip install --no-binary xtcocotools xtcocotools"
+        yield (
+            "FIX",
+            (
+                f"xtcocotools does not load ({reason}); pip install -c constraints.txt numpy xtcocotools, or build it: "
+                "pip install --no-binary xtcocotools xtcocotools"
+            ),
         )
 
 

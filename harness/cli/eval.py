@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,7 +14,10 @@ from harness.cli.options import data_options, format_option, results_option, run
 from harness.cli.output import note, progress_bar
 from harness.errors import HarnessError
 
-__all__ = ["command"]
+if TYPE_CHECKING:
+    from harness.records import RunRecord
+
+__all__ = ["command", "draw"]
 
 #: The method every table shows: what a rule that looks at no pixel reaches.
 FLOOR = "mean_pose"
@@ -53,11 +57,11 @@ def command(
         request = Request(method=name, command=shlex.join(["harness", *sys.argv[1:]]), **own)
         with progress_bar(name) as report:
             try:
-                answer = evaluate(request, Results(results), overwrite=overwrite, progress=lambda done, total: report(done, total, ""))
-            except HarnessError:
+                answer = evaluate(request, Results(results), overwrite=overwrite, progress=report)
+            except HarnessError as problem:
                 if name in names:
                     raise
-                note(f"{name}, the floor of the table, is left out: it cannot run on these data")
+                note(f"without {name}, the floor of every table: {problem}")
                 continue
         note(f"{answer.run.id}: {'answered from the store' if answer.reused else 'done'}")
         runs.append(answer.run)
@@ -67,13 +71,15 @@ def command(
     for run in runs:
         note(f"record: {run.folder / 'record.json'}")
     if plots:
-        _draw(runs)
+        for path in draw([run.record for run in runs], runs[0].folder / "plots"):
+            note(f"plot: {path}")
 
 
-def _draw(runs: list[Any]) -> None:
+def draw(records: Sequence[RunRecord], folder: Path, *, metric: str = "ap") -> list[Path]:
+    """Draw every figure that the records carry into a folder; the PNG files."""
     from harness.report import ap_against_speed, per_joint_bars, save
 
-    records = [run.record for run in runs]
-    folder = runs[0].folder / "plots"
-    for name, figure in (("per_joint", per_joint_bars(records)), ("ap_against_speed", ap_against_speed(records))):
-        note(f"plot: {save(figure, folder / name)[1]}")
+    paths = [save(per_joint_bars(records, metric=metric), folder / "per_joint")[1]]
+    if any(record.cost.clips_per_second for record in records):
+        paths.append(save(ap_against_speed(records, metric=metric), folder / "ap_against_speed")[1])
+    return paths

@@ -34,8 +34,9 @@ def show_method(name: str, style: str) -> None:
     """Show a method's card: paper, presets, weights, published numbers."""
     card = methods[name]
     if style == "json":
-        emit_json({**_row(card), "notes": card.notes, "presets": {key: _preset(value) for key, value in card.presets.items()},
-                   "published": [vars(row) for row in card.published]})  # fmt: skip
+        presets = {key: _preset(value) for key, value in card.presets.items()}
+        published = [vars(row) for row in card.published]
+        emit_json({**_row(card), "notes": card.notes, "presets": presets, "published": published})
         return
     click.echo(f"{card.title} ({card.name})\n")
     for label, value in (("paper", card.paper), ("licence", card.licence)):
@@ -49,8 +50,13 @@ def show_method(name: str, style: str) -> None:
     emit_rows([{"preset": _marked(key, card), **_preset(value)} for key, value in card.presets.items()], "table")
     if card.published:
         click.echo("\nPublished (percent AP)")
-        emit_rows([{"data set": f"{row.dataset} {row.split}", **_percent(row.values), "read in": row.source}
-                   for row in card.published], "table")  # fmt: skip
+        emit_rows(
+            [{"": number, "data set": f"{row.dataset} {row.split}", **_percent(row.values)}
+             for number, row in enumerate(card.published, start=1)], "table",
+        )  # fmt: skip
+        click.echo("\nRead in (tier A: the authors' own; B: quoted by others)")
+        for number, row in enumerate(card.published, start=1):
+            click.echo(f"{number:>3}  {row.source}")
 
 
 def _row(card: MethodCard) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import orjson
 
 __all__ = ["emit_json", "emit_rows", "note", "progress_bar", "write_rows"]
 
-Progress = Callable[[int, int, str], None]
+Progress = Callable[[int, int], None]
 
 _TABULATE_STYLE = {"table": "simple", "markdown": "github", "latex": "latex_booktabs"}
 
@@ -55,17 +55,24 @@ def note(text: str) -> None:
 
 @contextmanager
 def progress_bar(title: str) -> Iterator[Progress]:
-    """A progress bar on stderr, silent when that is no terminal; yields `report(done, total, what)`."""
+    """A progress bar on stderr, silent when that is no terminal; yields `report(done, total)`."""
     if not sys.stderr.isatty():
-        yield lambda done, total, what: None
+        yield lambda done, total: None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-        TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[what]}"),
+        TextColumn("left"), TimeRemainingColumn(),
     )  # fmt: skip
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(title, total=None, what="")
-        yield lambda done, total, what: bar.update(task, completed=done, total=total, what=what)
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

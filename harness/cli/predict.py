@@ -40,9 +40,7 @@ def command(method: str, output: Path, layout: str, overwrite: bool, **asked: An
     if overwrite:
         shutil.rmtree(unfinished, ignore_errors=True)
     with progress_bar(method) as report:
-        predictions, _ = run_method(
-            request, ready, opened, shards=unfinished, progress=lambda done, total: report(done, total, "")
-        )
+        predictions, _ = run_method(request, ready, opened, shards=unfinished, progress=report)
     write_parquet(predictions, output / "predictions.parquet")
     export_json(predictions, opened.dataset.sequences, output / layout, layout=layout)
     shutil.rmtree(unfinished, ignore_errors=True)

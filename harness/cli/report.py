@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from harness.cli.eval import draw
 from harness.cli.options import results_option
 from harness.cli.table import chosen_runs
 
@@ -24,10 +25,14 @@ def command() -> None:
 @click.option("--metric", default="ap", show_default=True, help="Which metric of the records to draw.")
 @results_option
 def plots(runs: tuple[str, ...], output: Path, metric: str, results: Path) -> None:
-    """Draw per-joint bars and AP against speed for stored runs (all by default)."""
-    from harness.report import ap_against_speed, per_joint_bars, save
+    """Draw per-joint bars and AP against speed for stored runs (all by default).
 
-    records = [run.record for run in chosen_runs(runs, results)]
-    for name, draw in (("per_joint", per_joint_bars), ("ap_against_speed", ap_against_speed)):
-        for path in save(draw(records, metric=metric), output / name):
+    Runs that cannot be compared (other data, boxes or protocol) get a folder each.
+    """
+    from harness.report.comparable import by_ground
+
+    grounds = by_ground([run.record for run in chosen_runs(runs, results)])
+    for number, (ground, records) in enumerate(grounds.items(), start=1):
+        folder = output if len(grounds) == 1 else output / f"{number}-{ground.dataset}-{ground.split}"
+        for path in draw(records, folder, metric=metric):
             click.echo(path)

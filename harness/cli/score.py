@@ -8,6 +8,7 @@ import click
 
 from harness.cli.options import format_option
 from harness.cli.output import emit_json, emit_rows, note
+from harness.predictions import Pairing
 
 __all__ = ["command"]
 
@@ -23,7 +24,7 @@ __all__ = ["command"]
 @click.option("--pairing", type=click.Choice(["position", "id"]), default="position", show_default=True,
               help="Pair frames by their place in the file, as poseval does, or by image id.")  # fmt: skip
 @format_option("table", "json", "csv", "markdown", "latex")
-def command(truth: Path, predictions: Path, protocol: str, compat: str, pairing: str, style: str) -> None:
+def command(truth: Path, predictions: Path, protocol: str, compat: str, pairing: Pairing, style: str) -> None:
     """Score prediction files against label files.
 
     Values are percent. JSON has `ap`, `precision`, `recall` by joint and `groups`; NaN is null.

@@ -18,7 +18,7 @@ __all__ = ["command"]
 @click.command("verify")
 @click.argument("runs", nargs=-1)
 @click.option("--data-root", type=click.Path(path_type=Path), envvar="HARNESS_DATA_ROOT",
-              help="Folder of the data set, to check labels and recompute scores; not needed for synthtrack.")  # fmt: skip
+              help="Folder of the data set, to check labels and recompute scores; synthtrack needs none.")  # fmt: skip
 @results_option
 def command(runs: tuple[str, ...], data_root: Path | None, results: Path) -> None:
     """Recompute hashes and scores of stored runs (all by default); exit code 5 when anything changed."""

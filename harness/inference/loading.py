@@ -47,7 +47,7 @@ def load_method(method: str | MethodCard, *, preset: str | None = None, weights:
         )
     if source is not None and source != RANDOM:
         loaded = load(module, source)
-    module.eval()
+    module.eval().to(memory_format=torch.channels_last)  # convolutions run up to twice as fast on the CPU so
     digest = loaded.sha256 if loaded else None
     return Ready(
         Loaded(card, preset_name, chosen, module, build_codec(chosen), digest), loaded, parameter_count(module)

@@ -2,12 +2,13 @@
 
 from harness.predictions.combining import concatenate, truth_as_predictions
 from harness.predictions.exporting import LAYOUTS, export_json
-from harness.predictions.importing import import_json
+from harness.predictions.importing import Pairing, import_json
 from harness.predictions.parquet import read_parquet, write_parquet
 from harness.predictions.rows import Predictions, person_numbers
 
 __all__ = [
     "LAYOUTS",
+    "Pairing",
     "Predictions",
     "concatenate",
     "export_json",
