@@ -113,7 +113,7 @@ def boxes_from_file(
 
 
 def box_recall(boxes: Boxes, dataset: DataSet, *, threshold: float = 0.5) -> float:
-    """Share (0..1) of the people with joints in labelled frames that a box finds; NaN where there are none.
+    """Share (0..1) of the people of `boxes_from_truth` that a box finds; NaN where there are none.
 
     Boxes are taken by falling score; each finds the person it overlaps most that is not found yet, if their
     intersection over union reaches `threshold`.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence as ManyOf
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -12,7 +11,7 @@ from harness.datasets.layouts import read_sequence
 from harness.datasets.sequences import Sequence
 from harness.errors import DataError, listed
 
-__all__ = ["LabelFiles", "find_label_files", "read_folder"]
+__all__ = ["PLACES", "LabelFiles", "Places", "find_label_files", "read_folder"]
 
 
 @dataclass(frozen=True)
@@ -28,26 +27,62 @@ class LabelFiles:
         return self.per_sequence if self.merged is None else (self.merged,)
 
 
-def find_label_files(root: Path, split: str, *, folders: ManyOf[str], merged: ManyOf[str], name: str) -> LabelFiles:
-    """The label files of `split` below `root`: the first of `folders` that holds any, else the first of `merged`.
+@dataclass(frozen=True)
+class Places:
+    """Where labels of a data set are looked for, below its root: `{split}` is the split, `*` anything."""
 
-    The patterns hold `{split}`; those of `merged` may hold `*` but must then fit one file. Raises DataError that lists
-    what was looked for.
+    folders: tuple[str, ...]
+    merged: tuple[str, ...]
+
+
+#: Data set -> the folders with a file per video, in order of preference, then the merged files.
+PLACES = {
+    "posetrack17": Places(
+        folders=("annotations/{split}", "posetrack_data/annotations/{split}", "jsons/{split}"),
+        merged=(
+            "posetrack_{split}.json",
+            "annotations/posetrack_{split}.json",
+            "annotations/posetrack17_{split}.json",
+            "jsons/posetrack_{split}.json",
+        ),
+    ),
+    "posetrack18": Places(
+        folders=("annotations/{split}", "posetrack_data/annotations/{split}", "jsons/{split}"),
+        merged=(
+            "annotations/*posetrack18_{split}.json",
+            "posetrack18_{split}.json",
+            "posetrack_{split}.json",
+            "annotations/posetrack_{split}.json",
+            "jsons/posetrack_{split}.json",
+        ),
+    ),
+    "posetrack21": Places(
+        folders=("posetrack_data/{split}", "annotations/{split}"),
+        merged=("annotations/*posetrack21_{split}.json", "posetrack21_{split}.json", "posetrack_{split}.json"),
+    ),
+}
+
+
+def find_label_files(name: str, root: Path, split: str) -> LabelFiles:
+    """The label files of a split of data set `name` below `root`: a file per video if there are any, else a merged one.
+
+    Raises DataError that lists what was looked for, or that names files between which there is no choice.
     """
-    looked_for = [pattern.format(split=split) for pattern in (*folders, *merged)]
-    for folder in looked_for[: len(folders)]:
+    folders = [pattern.format(split=split) for pattern in PLACES[name].folders]
+    merged = [pattern.format(split=split) for pattern in PLACES[name].merged]
+    for folder in folders:
         files = [path for path in sorted((root / folder).glob("*")) if path.name.endswith(SUFFIXES)]
         if files:
             return LabelFiles(per_sequence=_unambiguous(files))
-    for pattern in looked_for[len(folders) :]:
+    for pattern in merged:
         files = sorted(root.glob(pattern))
         if len(files) > 1:
             names = listed([path.relative_to(root).as_posix() for path in files])
             raise DataError(f"{root}: several merged label files for split '{split}': {names}; keep one")
         if files:
             return LabelFiles(merged=files[0])
-    places = ", ".join([f"{folder}/*.json" for folder in looked_for[: len(folders)]] + looked_for[len(folders) :])
-    raise DataError(f"{root}: no labels of {name} for split '{split}'; looked for {places}")
+    looked_for = ", ".join([f"{folder}/*.json" for folder in folders] + merged)
+    raise DataError(f"{root}: no labels of {name} for split '{split}'; looked for {looked_for}")
 
 
 def read_folder(folder: Path) -> tuple[Sequence, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from itertools import compress
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from harness.datasets.json_files import read_json, sequence_name
 from harness.datasets.sequences import Sequence, Truth
 from harness.errors import DataError
 
-__all__ = ["Visibility", "audited", "read_columns", "read_merged", "read_sequence"]
+__all__ = ["Visibility", "audited", "parse", "read_columns", "read_merged", "read_sequence"]
 
 #: How a file tells visible joints: "none" not at all; "is_visible" PoseTrack17's flag, unless all are set; "zero" third
 #: value 0 with coordinates is occluded (PoseTrack21); "two" third value 2 visible, 1 occluded (COCO, synthtrack).
@@ -29,12 +29,16 @@ _BASES = {"annolist": 1, "images": 0}
 
 def read_columns(path: Path, *, predictions: bool = False) -> Columns:
     """Parse one file of either layout, `.json` or `.json.gz`; DataError naming file and record if it is malformed."""
-    document = read_json(path)
+    return parse(read_json(path), str(path), predictions=predictions)
+
+
+def parse(document: Any, source: str, *, predictions: bool = False) -> Columns:
+    """The columns of the parsed JSON of one file of either layout; `source` names it in messages."""
     if not isinstance(document, dict):
-        raise DataError(f"{path}: the file holds {type(document).__name__}, expected an object of a PoseTrack layout")
+        raise DataError(f"{source}: the file holds {type(document).__name__}, expected an object of a PoseTrack layout")
     if "annolist" in document:
-        return parse_annolist(document, str(path), predictions=predictions)
-    return parse_images(document, str(path), predictions=predictions)
+        return parse_annolist(document, source, predictions=predictions)
+    return parse_images(document, source, predictions=predictions)
 
 
 def read_sequence(

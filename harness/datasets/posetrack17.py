@@ -20,19 +20,12 @@ from harness.datasets.sequences import DataSet
 
 __all__ = ["read_posetrack17"]
 
-_FOLDERS = ("annotations/{split}", "posetrack_data/annotations/{split}", "jsons/{split}")
-_MERGED = (
-    "posetrack_{split}.json",
-    "annotations/posetrack_{split}.json",
-    "annotations/posetrack17_{split}.json",
-    "jsons/posetrack_{split}.json",
-)
 _RENAMED = (("images/", "images_renamed/"), ("", "images_renamed/"), ("", "images/"))
 
 
 def read_posetrack17(root: Path, split: str) -> DataSet:
     """Read a split; `Frame.index` is the number in the image name minus 1. DataError says what was looked for."""
-    labels = find_label_files(root, split, folders=_FOLDERS, merged=_MERGED, name="PoseTrack17")
+    labels = find_label_files("posetrack17", root, split)
     if labels.merged is None:
         sequences = audited(tuple(read_sequence(path, base=1) for path in labels.files))
         prefixes = (("images/", "images/"), *_RENAMED)

@@ -22,19 +22,10 @@ from harness.datasets.sequences import DataSet
 
 __all__ = ["read_posetrack18"]
 
-_FOLDERS = ("annotations/{split}", "posetrack_data/annotations/{split}", "jsons/{split}")
-_MERGED = (
-    "annotations/*posetrack18_{split}.json",
-    "posetrack18_{split}.json",
-    "posetrack_{split}.json",
-    "annotations/posetrack_{split}.json",
-    "jsons/posetrack_{split}.json",
-)
-
 
 def read_posetrack18(root: Path, split: str) -> DataSet:
     """Read a split; `Frame.index` is the number in the image name. DataError says what was looked for."""
-    labels = find_label_files(root, split, folders=_FOLDERS, merged=_MERGED, name="PoseTrack18")
+    labels = find_label_files("posetrack18", root, split)
     if labels.merged is None:
         sequences = tuple(read_sequence(path, base=0, visibility="none") for path in labels.files)
     else:

@@ -20,9 +20,6 @@ from harness.datasets.sequences import DataSet, Sequence
 
 __all__ = ["read_posetrack21"]
 
-_FOLDERS = ("posetrack_data/{split}", "annotations/{split}")
-_MERGED = ("annotations/*posetrack21_{split}.json", "posetrack21_{split}.json", "posetrack_{split}.json")
-
 
 def read_posetrack21(
     root: Path, split: str, *, name: str = "posetrack21", visibility: Visibility = "zero", protocol: str = "posetrack21"
@@ -32,7 +29,7 @@ def read_posetrack21(
     Data sets of this layout that declare another encoding give their `name`, `protocol` and `visibility` ("two": third
     value 2 visible, 1 occluded, 0 not annotated); the rule x > 0 and y > 0 is then not applied.
     """
-    labels = find_label_files(root, split, folders=_FOLDERS, merged=_MERGED, name=name)
+    labels = find_label_files("posetrack21", root, split)
     if labels.merged is None:
         sequences = tuple(read_sequence(path, base=0, visibility=visibility) for path in labels.files)
     else:
