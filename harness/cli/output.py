@@ -12,9 +12,9 @@ from typing import Any
 import click
 import orjson
 
-__all__ = ["emit_json", "emit_rows", "note", "progress_bar", "write_rows"]
+__all__ = ["emit_json", "emit_rows", "note", "progress_bar", "training_bar", "write_rows"]
 
-Progress = Callable[[int, int], None]
+Progress = Callable[..., None]
 
 _TABULATE_STYLE = {"table": "simple", "markdown": "github", "latex": "latex_booktabs"}
 
@@ -55,24 +55,40 @@ def note(text: str) -> None:
 
 @contextmanager
 def progress_bar(title: str) -> Iterator[Progress]:
-    """A progress bar on stderr, silent when that is no terminal; yields `report(done, total)`."""
+    """A progress bar on stderr, silent when that is no terminal; yields `report(done, total, detail="")`."""
     if not sys.stderr.isatty():
-        yield lambda done, total: None
+        yield lambda done, total, detail="": None
         return
+    from rich import progress
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
 
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-        TextColumn("left"), TimeRemainingColumn(),
-    )  # fmt: skip
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(title, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    bar = progress.Progress(
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TextColumn("{task.fields[detail]}"),
+        progress.TimeElapsedColumn(),
+        progress.TextColumn("left"),
+        progress.TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    with bar:
+        task = bar.add_task(title, total=None, detail="")
+        yield lambda done, total, detail="": bar.update(task, completed=done, total=total, detail=detail)
+
+
+@contextmanager
+def training_bar(title: str) -> Iterator[Callable[[Any], None]]:
+    """A bar with loss, held-out accuracy and speed; yields `tell(harness.training.Report)`."""
+    with progress_bar(title) as report:
+        held_out = ""
+
+        def tell(state: Any) -> None:
+            nonlocal held_out
+            if state.held_out_pckh is not None:
+                held_out = f", held out {100 * state.held_out_pckh:.1f}%"
+            detail = f"loss {state.loss:.3f}{held_out}, {state.clips_per_second:.0f} clips/s"
+            report(state.step, state.steps, detail)
+
+        yield tell
