@@ -97,7 +97,7 @@ def _tracking_scores(scene: Scene, compat: str, per_sequence: bool) -> Scores:
 
 def without_last_frames(scene: Scene) -> Scene:
     """The scene lacking the last evaluated frame of every sequence, which upstream's tracking never sees."""
-    return with_frames(scene, ~np.append(scene.frame_sequence[1:] != scene.frame_sequence[:-1], True))
+    return with_frames(scene, np.diff(scene.frame_sequence, append=-1) == 0)
 
 
 def _lost_sequences(scene: Scene) -> tuple[str, ...]:
