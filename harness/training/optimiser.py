@@ -18,7 +18,7 @@ def make_optimiser(module: torch.nn.Module, recipe: Recipe) -> torch.optim.Optim
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": recipe.weight_decay},
         {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=recipe.learning_rate)
+    return torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=True)
 
 
 def set_training(module: torch.nn.Module, frozen: tuple[str, ...]) -> None:

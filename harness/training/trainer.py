@@ -213,13 +213,13 @@ def _steps(trainer: Trainer, seconds: float | None, epochs: float | None) -> int
     trial = copy.copy(trainer)
     trial.method, trial.optimiser = method, make_optimiser(module, trainer.recipe)
     trial.progress = Progress(steps=60)
-    warm, timed = 5, 25
-    began = perf_counter()
-    for number, batch in trial._batches(0, warm + timed):
-        began = perf_counter() if number == warm else began
+    times = [perf_counter()]
+    for number, batch in trial._batches(0, 30):
         float(trial.step(number, batch))
-    rate = timed / (perf_counter() - began)
-    return max(round((seconds or 0) * rate), 1)
+        times.append(perf_counter())
+    # The median: first steps are slow, and so are those during which the machine did something else.
+    per_step = float(np.median(np.diff(times)))
+    return max(round((seconds or 0) / per_step), 1)
 
 
 def _report(
