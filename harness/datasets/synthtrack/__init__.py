@@ -1,7 +1,7 @@
-"""synthtrack, the embedded data set: seeded clips of articulated people with perfect truth, in the PoseTrack21 layout.
+"""synthtrack, the embedded data set: clips of articulated people with perfect truth, as PoseTrack21 has it.
 
-`synthtrack` is the standard preset; `synthtrack-smoke`, `-mini` and `-large` are the others. The files are made on first
-use below the user's cache folder. Numbers on synthtrack say how methods compare on synthtrack; they are never
+`synthtrack` is the standard preset; `synthtrack-smoke`, `-mini` and `-large` are the others. The files are made on
+first use below the user's cache folder. Numbers on synthtrack say how methods compare on synthtrack; they are never
 PoseTrack results.
 """
 
@@ -32,7 +32,7 @@ __all__ = [
 
 
 def read_synthtrack(root: Path, split: str, *, name: str = "synthtrack") -> DataSet:
-    """Read a split with the PoseTrack21 reader; the third value of a keypoint is 2 visible, 1 hidden, 0 not annotated."""
+    """Read a split with the PoseTrack21 reader; a keypoint's third value is 2 visible, 1 hidden, 0 not annotated."""
     return read_posetrack21(root, split, name=name, visibility="two", protocol="poseval")
 
 

@@ -13,6 +13,7 @@ from harness.datasets.synthtrack.body import PARTS
 __all__ = ["Appearance", "draw_appearance"]
 
 Array = NDArray[np.float32]
+Colour = NDArray[np.float64]
 
 _SKIN = ((255, 219, 188), (236, 188, 150), (205, 150, 110), (150, 100, 66), (96, 62, 42))
 _HAIR = ((28, 22, 20), (70, 44, 26), (120, 78, 40), (205, 170, 100), (150, 150, 150))
@@ -44,7 +45,7 @@ def draw_appearance(generator: np.random.Generator, *, patterns: tuple[str, ...]
     colours = np.zeros((count, 3, 3))
     rings, stripes, cut = np.zeros(count), np.zeros(count), np.full(count, 2.0)
 
-    def paint(names: tuple[str, ...], cloth: Array | tuple[Array, Array], beyond: Array | None = None) -> None:
+    def paint(names: tuple[str, ...], cloth: Colour | tuple[Colour, Colour], beyond: Colour | None = None) -> None:
         first, second = cloth if isinstance(cloth, tuple) else (cloth, cloth)
         for name in names:
             colours[PARTS.index(name)] = first, second, skin if beyond is None else beyond
@@ -73,7 +74,7 @@ def draw_appearance(generator: np.random.Generator, *, patterns: tuple[str, ...]
 
 def _cloth(generator: np.random.Generator) -> NDArray[np.float64]:
     hue, saturation, value = generator.random(), generator.uniform(0.1, 0.85), generator.uniform(0.22, 0.98)
-    return np.array(colorsys.hsv_to_rgb(hue, saturation, value)) * 255
+    return np.array(colorsys.hsv_to_rgb(hue, saturation, value), float) * 255.0
 
 
 def _second(generator: np.random.Generator, cloth: NDArray[np.float64]) -> NDArray[np.float64]:

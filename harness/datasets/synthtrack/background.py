@@ -23,7 +23,7 @@ _SKINS = ((236, 188, 150), (205, 150, 110), (150, 100, 66), (96, 62, 42))
 
 def canvas_centre(size: tuple[int, int]) -> Array:
     """The pixel of the canvas that the reference camera looks at."""
-    return (np.floor(np.array(size) * CANVAS) - 1) / 2
+    return np.asarray((np.floor(np.array(size) * CANVAS) - 1) / 2)
 
 
 def draw_background(scene: Scene) -> tuple[Picture, Array]:
@@ -46,9 +46,11 @@ def draw_background(scene: Scene) -> tuple[Picture, Array]:
     return canvas, outline
 
 
-def _colour(generator: np.random.Generator, hues: tuple[float, float], strong: float = 0.5) -> Array:
+def _colour(generator: np.random.Generator, hues: tuple[float, float], strong: float = 0.42) -> Array:
     hue = generator.uniform(*hues)
-    return np.array(colorsys.hsv_to_rgb(hue, generator.uniform(0.05, strong), generator.uniform(0.28, 0.9))) * 255
+    return 255.0 * np.asarray(
+        colorsys.hsv_to_rgb(hue, generator.uniform(0.05, strong), generator.uniform(0.28, 0.9)), float
+    )
 
 
 def _gradients(
@@ -78,7 +80,7 @@ def _floor_lines(canvas: Picture, generator: np.random.Generator, scene: Scene, 
 
 
 def _point(place: Array) -> tuple[int, int]:
-    return int(round(float(place[0]))), int(round(float(place[1])))
+    return round(float(place[0])), round(float(place[1]))
 
 
 def _clutter(
@@ -91,13 +93,12 @@ def _clutter(
     size = generator.uniform([12, 14], [90, 80]) * unit
     place = np.array([generator.uniform(0, width), generator.uniform(0.05 * height, min(horizon + 40 * unit, height))])
     low, high = _point(place - size / 2), _point(place + size / 2)
+    half = np.array([0, size[1] / 2])
     if draw[1] < 0.42:
         cv2.rectangle(canvas, low, high, colour.tolist(), -1)
         cv2.rectangle(canvas, low, high, (colour * 0.6).tolist(), max(1, int(2 * unit)))
         if draw[2] < 0.4:
-            cv2.line(
-                canvas, _point(place - [0, size[1] / 2]), _point(place + [0, size[1] / 2]), (colour * 0.6).tolist(), 1
-            )
+            cv2.line(canvas, _point(place - half), _point(place + half), (colour * 0.6).tolist(), 1)
     elif draw[1] < 0.58:
         cv2.ellipse(
             canvas, _point(place), _point(size / 2), generator.uniform(0, 180), 0, 360, colour.tolist(), -1, cv2.LINE_AA
@@ -139,7 +140,7 @@ def _crowd(canvas: Picture, generator: np.random.Generator, horizon: float, unit
             cv2.line(
                 canvas,
                 _point(hip),
-                _point(hip + [side * size * 0.5, 0.48 * size]),
+                _point(hip + np.array([side * size * 0.5, 0.48 * size])),
                 legs.tolist(),
                 max(1, wide // 2),
                 cv2.LINE_AA,

@@ -1,4 +1,4 @@
-"""One person's proportions and the forward kinematics: joint angles -> points in metres (synthtrack spec, section 2)."""
+"""One person's proportions and the forward kinematics: joint angles -> points in metres (specification, section 2)."""
 
 from __future__ import annotations
 
@@ -41,19 +41,19 @@ _LIMB_CAPSULES = {
     "upper_arm": ("shoulder", "elbow", 0.034, 0.025),
     "forearm": ("elbow", "wrist", 0.025, 0.018),
     "hand": ("wrist", "hand", 0.018, 0.015),
-    "thigh": ("hip", "knee", 0.054, 0.036),
+    "thigh": ("hip", "knee", 0.050, 0.036),
     "shank": ("knee", "ankle", 0.035, 0.022),
     "foot": ("heel", "toe", 0.022, 0.017),
 }
 CAPSULES: dict[str, tuple[str, str, float, float]] = {
-    "pelvis": ("left_hip", "right_hip", 0.056, 0.056),
-    "trunk": ("belly", "trunk_end", 0.058, 0.058),
-    "left_trunk": ("left_trunk_low", "left_trunk_high", 0.048, 0.054),
-    "right_trunk": ("right_trunk_low", "right_trunk_high", 0.048, 0.054),
+    "pelvis": ("left_hip", "right_hip", 0.047, 0.047),
+    "trunk": ("belly", "trunk_end", 0.062, 0.064),
+    "left_trunk": ("left_trunk_low", "left_trunk_high", 0.046, 0.050),
+    "right_trunk": ("right_trunk_low", "right_trunk_high", 0.046, 0.050),
     "shoulders": ("left_shoulder", "right_shoulder", 0.036, 0.036),
     "neck": ("trunk_end", "head_low", 0.033, 0.031),
     "head": ("head_low", "head_high", 0.046, 0.055),
-    "hair": ("hair_low", "hair_high", 0.050, 0.056),
+    "hair": ("hair_low", "hair_high", 0.050, 0.055),
     "nose": ("nose_root", "nose", 0.013, 0.010),
     "left_eye": ("left_eye", "left_eye", 0.0095, 0.0095),
     "right_eye": ("right_eye", "right_eye", 0.0095, 0.0095),
@@ -117,7 +117,7 @@ class Body:
         scale = np.full(len(PARTS), self.build)
         scale[heads] = self.head_half / (0.055 * self.stature)
         scale[PARTS.index("emblem")] = 1.0
-        return radii * scale[:, None]
+        return np.asarray(radii * scale[:, None])
 
 
 def draw_body(generator: np.random.Generator) -> Body:
@@ -191,8 +191,8 @@ def _place_trunk(body: Body, place, pelvis: Array, trunk: Array, head: Array) ->
         ("head_top", "head_low", "head_high", "hair_low", "hair_high", "nose", "nose_root",
          "left_eye", "right_eye", "left_lip", "right_lip"),
         head, "head_bottom",
-        [(0, 0, tall), (0.12 * half, 0, 0.84 * half), (0, 0, tall - half), (-0.30 * half, 0, 0.50 * tall),
-         (-0.12 * half, 0, tall - 0.99 * half), (half + 0.016 * H, 0, 0.40 * tall), (0.88 * half, 0, 0.46 * tall),
+        [(0, 0, tall), (0.12 * half, 0, 0.84 * half), (0, 0, tall - half), (-0.40 * half, 0, 0.52 * tall),
+         (-0.14 * half, 0, tall - 0.90 * half), (half + 0.016 * H, 0, 0.40 * tall), (0.88 * half, 0, 0.46 * tall),
          (0.90 * half, 0.40 * half, 0.56 * tall), (0.90 * half, -0.40 * half, 0.56 * tall),
          (0.92 * half, 0.28 * half, 0.20 * tall), (0.92 * half, -0.28 * half, 0.20 * tall)],
     )  # fmt: skip

@@ -22,7 +22,7 @@ def cache_folder(preset: str) -> Path:
 
 
 def prepare(preset: str, split: str, *, progress: Progress | None = None, workers: int = 2) -> Path:
-    """The root of a cached split, generated first if it is not there. Raises DataError if the cache cannot be written."""
+    """The root of a cached split, generated if it is not there. Raises DataError where the cache cannot be written."""
     return make(preset, split, cache_folder(preset) / split, progress=progress, workers=workers)
 
 

@@ -14,7 +14,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class View:
-    """The camera at T times: `axes` (T,3,3) rows right, down, forward in the world; `focal` (T,) px; `angles` (T,3) rad."""
+    """The camera at T times: `axes` (T,3,3) rows right, down, forward in the world; `focal` (T,) px; `angles` (T,3)."""
 
     axes: Array
     focal: Array
@@ -83,7 +83,7 @@ class Camera:
             return np.zeros((len(times), 2))
         away = (times[:, None] * self.rate + 4 - np.arange(len(self.shake))) / 4
         window = np.where(np.abs(away) < 1, 0.5 + 0.5 * np.cos(np.pi * away), 0.0)
-        return window @ self.shake / np.sqrt(3.0)
+        return np.asarray(window @ self.shake / np.sqrt(3.0))
 
 
 def axes_of(angles: Array) -> Array:

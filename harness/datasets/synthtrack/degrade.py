@@ -34,23 +34,23 @@ def draw_degradation(generator: np.random.Generator) -> Degradation:
     softness, gamma, noise = generator.uniform(0, 0.7), generator.uniform(0.8, 1.25), generator.uniform(1, 5)
     quality = int(generator.integers(45, 93))
     if generator.random() < 1 / 12:
-        gain, noise = gain * generator.uniform(0.45, 0.65), noise + 3
+        gain, noise = gain * generator.uniform(0.5, 0.7), noise + 3
     return Degradation(gain, float(softness), float(gamma), float(noise), quality)
 
 
 def degrade(picture: Picture, degradation: Degradation, *, seed: int, frame: int) -> Picture:
     """(H,W,3) RGB -> the same as the camera delivers it; the noise depends on (seed, frame) only."""
     if degradation.softness >= 0.25:
-        picture = cv2.GaussianBlur(picture, (0, 0), degradation.softness)
+        picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), degradation.softness), np.uint8)
     levels = np.arange(256)[:, None] / 255 * degradation.gain
     table = (255 * np.clip(levels, 0, 1) ** degradation.gamma + 0.5).astype(np.uint8)
-    picture = cv2.LUT(picture, table[None])
+    picture = np.asarray(cv2.LUT(picture, table[None]), np.uint8)
     raw = np.random.default_rng((seed, frame)).integers(0, 2**64, picture.size // 8 + 1, dtype=np.uint64)
     random = raw.astype("<u8", copy=False).view(np.uint8)[: picture.size].reshape(len(picture), -1)
     grain = np.rint(_QUANTILES * degradation.noise)
     # Two saturating passes on bytes: lighter grains, then darker ones.
     lighter, darker = (cv2.LUT(random, np.maximum(sign * grain, 0).astype(np.uint8)) for sign in (1, -1))
-    picture = cv2.add(picture, lighter.reshape(picture.shape))
+    picture = np.asarray(cv2.add(picture, lighter.reshape(picture.shape)), np.uint8)
     return np.asarray(cv2.subtract(picture, darker.reshape(picture.shape)), np.uint8)
 
 

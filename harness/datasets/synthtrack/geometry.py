@@ -77,7 +77,7 @@ def project_scene(scene: Scene, times: Array) -> Geometry:
 
 
 def head_boxes(scene: Scene, geometry: Geometry) -> Array:
-    """(T,P,4) xyxy px: the projected head widened by its half width, each half side at least .42 of its height, x 1.05."""
+    """(T,P,4) xyxy px: the head widened by its half width, each half side at least .42 of its height, x 1.05."""
     top, bottom = (geometry.joints[:, :, JOINT_POINTS.index(name)] for name in ("head_top", "head_bottom"))
     depth = geometry.joint_depth[:, :, JOINT_POINTS.index("head_bottom")]
     half_width = np.array([person.body.head_half for person in scene.people])

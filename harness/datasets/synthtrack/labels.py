@@ -50,7 +50,7 @@ class Labels:
 
 
 def label_scene(scene: Scene, *, crowd: Array) -> Labels:
-    """Label every frame at the middle of its exposure; `crowd` (K,2) is the outline of the painted crowd, in canvas px."""
+    """Label every frame at the middle of its exposure; `crowd` (K,2) is the outline of the painted crowd, canvas px."""
     geometry = project_scene(scene, scene.label_times)
     boxes = np.round(head_boxes(scene, geometry), 2)
     sizes = 0.6 * np.hypot(boxes[..., 2] - boxes[..., 0], boxes[..., 3] - boxes[..., 1])
@@ -85,7 +85,7 @@ def run_lengths(hidden: NDArray[np.bool_]) -> NDArray[np.int64]:
         forward[time] = (forward[time - 1] + 1) * hidden[time] if time else hidden[time]
         last = len(hidden) - 1 - time
         backward[last] = (backward[last + 1] + 1) * hidden[last] if time else hidden[last]
-    return np.maximum(forward + backward - 1, 0) * hidden
+    return np.asarray(np.maximum(forward + backward - 1, 0) * hidden, np.int64)
 
 
 def _person_regions(geometry: Geometry, layers: Layers, people: NDArray[np.int64]) -> Regions:

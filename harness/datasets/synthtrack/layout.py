@@ -63,10 +63,12 @@ def extras_json(scene: Scene, labels: Labels, *, video: str) -> bytes:
         for slab in scene.slabs
     ]  # fmt: skip
     content = {
-        "video": video, "seed": scene.seed, "frame_rate": _rounded(scene.rate, 3), "shutter": _rounded(scene.shutter, 1),
+        "video": video, "seed": scene.seed, "frame_rate": _rounded(scene.rate, 3),
+        "shutter": _rounded(scene.shutter, 1),
         "joints": list(JOINT_POINTS), "occluders": list(OCCLUDERS), "people": people, "objects": slabs,
         "camera": _rounded(labels.camera, 5), "annotated": labels.annotated, "inside": labels.inside,
-        "occluder": np.where(labels.inside, labels.occluder, 0), "occluder_number": np.where(labels.inside, labels.by, -1),
+        "occluder": np.where(labels.inside, labels.occluder, 0),
+        "occluder_number": np.where(labels.inside, labels.by, -1),
         "run_length": runs, "joints_3d": _rounded(labels.metres, 3), "blur_length": _rounded(_length(labels.blur), 2),
         "velocity": _rounded(labels.blur / shutter, 2), "joints_2d": labels.joints,
     }  # fmt: skip

@@ -163,11 +163,11 @@ def _run(motion: Motion, p: Array, pose: Pose) -> None:
 
 
 def _crouch_and_flight(motion: Motion, p: Array, pose: Pose) -> tuple[Array, Array]:
-    phi = p % 1
-    crouch = smooth(phi / 0.25) * (1 - smooth((phi - 0.25) / 0.13))
+    phi: Array = p % 1.0
+    crouch: Array = smooth(phi / 0.25) * (1 - smooth((phi - 0.25) / 0.13))
     crouch = crouch + 0.7 * smooth((phi - 0.68) / 0.08) * (1 - smooth((phi - 0.78) / 0.2))
-    flight = np.clip((phi - 0.36) / 0.34, 0, 1)
-    arch = 4 * flight * (1 - flight)
+    flight: Array = np.clip((phi - 0.36) / 0.34, 0, 1)
+    arch: Array = 4 * flight * (1 - flight)
     for side in _SIDES:
         pose[f"{side}_hip_flexion"], pose[f"{side}_knee"] = 80 * crouch, 100 * crouch
     pose["lean"] = 4 + 32 * crouch
@@ -177,8 +177,8 @@ def _crouch_and_flight(motion: Motion, p: Array, pose: Pose) -> tuple[Array, Arr
 
 def _jump(motion: Motion, p: Array, pose: Pose) -> None:
     crouch, _ = _crouch_and_flight(motion, p, pose)
-    phi = p % 1
-    arms = -35 * crouch + 140 * smooth((phi - 0.15) / 0.25) * (1 - smooth((phi - 0.6) / 0.25))
+    phi: Array = p % 1.0
+    arms: Array = -35 * crouch + 140 * smooth((phi - 0.15) / 0.25) * (1 - smooth((phi - 0.6) / 0.25))
     for side in _SIDES:
         pose[f"{side}_shoulder_flexion"] = arms
 
@@ -201,8 +201,8 @@ def _wave(motion: Motion, p: Array, pose: Pose) -> None:
 
 def _punch(motion: Motion, p: Array, pose: Pose) -> None:
     for side, shift, sign in (("left", 0.0, -1.0), ("right", 0.5, 1.0)):
-        q = (p + shift) % 1
-        reach = smooth(q / 0.14) * (1 - smooth((q - 0.17) / 0.2))
+        q: Array = (p + shift) % 1.0
+        reach: Array = smooth(q / 0.14) * (1 - smooth((q - 0.17) / 0.2))
         pose[f"{side}_shoulder_flexion"] = 25 + 62 * reach
         pose[f"{side}_elbow"] = 130 - 122 * reach
         pose["twist"] = pose["twist"] + sign * 28 * reach
@@ -212,9 +212,10 @@ def _punch(motion: Motion, p: Array, pose: Pose) -> None:
 
 
 def _kick(motion: Motion, p: Array, pose: Pose) -> None:
-    phi, side = p % 1, motion.lead
-    cock = smooth(phi / 0.14) * (1 - smooth((phi - 0.14) / 0.16))
-    extend = smooth((phi - 0.1) / 0.16) * (1 - smooth((phi - 0.3) / 0.25))
+    side = motion.lead
+    phi: Array = p % 1.0
+    cock: Array = smooth(phi / 0.14) * (1 - smooth((phi - 0.14) / 0.16))
+    extend: Array = smooth((phi - 0.1) / 0.16) * (1 - smooth((phi - 0.3) / 0.25))
     pose[f"{side}_hip_flexion"] = 2 - 30 * cock + 95 * motion.amplitude * extend
     pose[f"{side}_knee"] = 4 + 90 * cock + 10 * extend
     pose[f"{_other(side)}_knee"] = 8 + 10 * extend
@@ -225,9 +226,10 @@ def _kick(motion: Motion, p: Array, pose: Pose) -> None:
 
 
 def _throw(motion: Motion, p: Array, pose: Pose) -> None:
-    phi, side = p % 1, motion.lead
-    wind = smooth(phi / 0.3) * (1 - smooth((phi - 0.34) / 0.12))
-    release = smooth((phi - 0.34) / 0.12) * (1 - smooth((phi - 0.5) / 0.35))
+    side = motion.lead
+    phi: Array = p % 1.0
+    wind: Array = smooth(phi / 0.3) * (1 - smooth((phi - 0.34) / 0.12))
+    release: Array = smooth((phi - 0.34) / 0.12) * (1 - smooth((phi - 0.5) / 0.35))
     sign = -1.0 if side == "right" else 1.0
     pose[f"{side}_shoulder_abduction"] = 20 + 75 * wind + 20 * release
     pose[f"{side}_shoulder_flexion"] = -20 * wind + 110 * release
@@ -239,7 +241,7 @@ def _throw(motion: Motion, p: Array, pose: Pose) -> None:
 
 
 def _squat(motion: Motion, p: Array, pose: Pose) -> None:
-    crouch = (1 - np.cos(2 * np.pi * p)) / 2
+    crouch: Array = (1 - np.cos(2 * np.pi * p)) / 2
     for side in _SIDES:
         pose[f"{side}_hip_flexion"], pose[f"{side}_knee"] = 88 * crouch, 108 * crouch
         pose[f"{side}_shoulder_flexion"] = 80 * crouch
@@ -248,7 +250,7 @@ def _squat(motion: Motion, p: Array, pose: Pose) -> None:
 
 
 def _sit(motion: Motion, p: Array, pose: Pose) -> None:
-    crouch = smooth(1.6 * (1 - np.cos(2 * np.pi * p)) / 2 - 0.2)
+    crouch: Array = smooth(1.6 * (1 - np.cos(2 * np.pi * p)) / 2 - 0.2)
     for side in _SIDES:
         pose[f"{side}_hip_flexion"], pose[f"{side}_knee"] = 88 * crouch, 92 * crouch
         pose[f"{side}_shoulder_flexion"] = 35 * crouch
@@ -258,7 +260,7 @@ def _sit(motion: Motion, p: Array, pose: Pose) -> None:
 
 
 def _fall(motion: Motion, p: Array, pose: Pose) -> None:
-    fall = smooth(1.3 * (1 - np.cos(2 * np.pi * p)) / 2 - 0.1)
+    fall: Array = smooth(1.3 * (1 - np.cos(2 * np.pi * p)) / 2 - 0.1)
     sign = 1.0 if motion.extra["numbers"][0] < 0.6 else -1.0
     pose["pitch"] = sign * 82 * fall
     pose["roll"] = 20 * (motion.extra["numbers"][1] - 0.5) * fall

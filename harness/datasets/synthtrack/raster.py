@@ -57,42 +57,37 @@ def nearest_surface(
         ends, radii, cosine, sine, width=width, height=height, visible=depth.min(axis=1) > 0.15
     )
     down = y - start[owner, 1]
-    along_row = (-cosine[owner] * start[owner, 0] + sine[owner] * down) / length[owner]
-    across_row = sine[owner] * start[owner, 0] + cosine[owner] * down
+    # Along the axis and across it, in fractions of its length and in px, both linear in x.
+    first = start[owner, 0] - x_low
+    along_start = (sine[owner] * down - cosine[owner] * first) / length[owner]
+    across_start = cosine[owner] * down + sine[owner] * first
+    rows = np.stack(
+        [along_start, (cosine / length)[owner], length[owner], across_start, -sine[owner],
+         radii[owner, 0], (radii[:, 1] - radii[:, 0])[owner]]
+    ).astype(np.float32)  # fmt: skip
+    along, along_step, length_there, across, across_step, radius, taper = np.repeat(rows, counts, axis=1)
     row = np.repeat(np.arange(len(owner)), counts)
-    x = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts - x_low, counts)
-    capsule = owner[row]
-    x32 = x.astype(np.float32)
-
-    def per_row(values: NDArray[np.float64]) -> Floats:
-        return values.astype(np.float32)[row]
-
-    def per_capsule(values: NDArray[np.float64], of: Integers) -> Floats:
-        return values.astype(np.float32)[of]
-
-    t = per_row((cosine / length)[owner]) * x32
-    t += per_row(along_row)
-    clipped = np.minimum(np.maximum(t, 0), 1)
-    t -= clipped
-    t *= per_capsule(length, capsule)
-    across = per_row(across_row)
-    across -= per_row(sine[owner]) * x32
-    radius = per_capsule(radii[:, 1] - radii[:, 0], capsule)
-    radius *= clipped
-    radius += per_capsule(radii[:, 0], capsule)
-    inside = np.flatnonzero(t * t + across * across < radius * radius)
-    capsule, along, radius = capsule[inside], clipped[inside], radius[inside]
-    beyond, across = t[inside] / radius, across[inside] / radius
+    step = (np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)).astype(np.float32)
+    along += along_step * step
+    across += across_step * step
+    clipped = np.minimum(np.maximum(along, 0), 1)
+    along -= clipped
+    along *= length_there
+    radius += taper * clipped
+    inside = np.flatnonzero(along * along + across * across < radius * radius)
+    row, radius = row[inside], radius[inside]
+    capsule, position = owner[row], clipped[inside]
+    beyond, across = along[inside] / radius, across[inside] / radius
     bulge = np.sqrt(np.maximum(1 - beyond * beyond - across * across, 0))
-    pixel = y[row[inside]] * width + x[inside]
-    surface = per_capsule(depth[:, 1] - depth[:, 0], capsule) * along
-    surface += per_capsule(depth[:, 0], capsule)
-    surface -= bulge * (per_capsule(metres[:, 1] - metres[:, 0], capsule) * along + per_capsule(metres[:, 0], capsule))
-    flat_buffer = depth_buffer.reshape(-1)
-    np.minimum.at(flat_buffer, pixel, surface)
-    front = np.flatnonzero(surface <= flat_buffer[pixel])
+    pixel = (y * width + x_low)[row] + step[inside].astype(np.int64)
+    solid = np.stack([depth[:, 0], depth[:, 1] - depth[:, 0], metres[:, 0], metres[:, 1] - metres[:, 0]])
+    near, slope, thick, thicker = solid.astype(np.float32).take(capsule, axis=1)
+    surface = near + slope * position - bulge * (thick + thicker * position)
+    buffer = depth_buffer.reshape(-1)
+    np.minimum.at(buffer, pixel, surface)
+    front = np.flatnonzero(surface <= buffer[pixel])
     return Surface(
-        pixel[front], capsule[front], along[front], across[front], beyond[front], bulge[front], surface[front]
+        pixel[front], capsule[front], position[front], across[front], beyond[front], bulge[front], surface[front]
     )
 
 

@@ -1,4 +1,4 @@
-"""A frame as the shutter sees it: the average of sub-frames of the whole scene, camera included (spec, sections 5 and 6)."""
+"""A frame as the shutter sees it: the average of sub-frames of the scene, camera included (specification 5, 6)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Array = NDArray[np.float64]
 Picture = NDArray[np.uint8]
 
 #: px of motion that one sub-frame stands for, and the fewest and most sub-frames.
-_STEP, _FEWEST, _MOST = 1.6, 2, 9
+_STEP, _FEWEST, _MOST = 2.5, 3, 16
 _BLOB = np.maximum(1 - 0.5 * np.exp(-3.0 * np.add.outer(*(np.linspace(-1.3, 1.3, 40) ** 2,) * 2) ** 2), 0).astype(
     np.float32
 )
@@ -33,7 +33,10 @@ _FAR = np.float32(1e9)
 
 @dataclass(frozen=True)
 class Layers:
-    """What lies at every pixel at the label time: `owner` (H,W) capsule number, -1 background, -2 - s slab s; `depth` m."""
+    """What lies at every pixel at the label time.
+
+    `owner` (H,W) capsule number, -1 background, -2 - s slab s; `depth` in m.
+    """
 
     owner: NDArray[np.int64]
     depth: NDArray[np.float32]
@@ -104,20 +107,18 @@ class Renderer:
             first += count
 
     def _expose(self, geometry: Geometry, moments: range) -> Picture:
-        """Average the people and objects of all sub-frames over one background that is blurred by the camera's motion."""
+        """Average the people and objects of all sub-frames over one background blurred by the camera's motion."""
         width, height = self.scene.size
-        total, covered = np.zeros((height, width, 3), np.float32), np.zeros((height, width), np.float32)
+        total, covered = np.zeros((height, width, 3), np.float32), np.zeros((height, width), np.uint8)
         for moment, shift in zip(moments, _sub_pixel_shifts(len(moments)), strict=True):
             picture, depth = self._draw(geometry, moment, shift)
             cv2.accumulate(picture, total)
-            covered += depth < _FAR
+            covered += (depth < _FAR).view(np.uint8)
         backdrop = self._backdrop(geometry, moments)
         self._shadows(backdrop, geometry, moments[len(moments) // 2])
-        covered *= -1 / len(moments)
-        covered += 1
-        total *= 1 / len(moments)
-        total += backdrop * covered[..., None]
-        return cv2.convertScaleAbs(total)
+        share = cv2.LUT(covered, (1 - np.arange(256) / len(moments)).astype(np.float32))
+        behind = cv2.multiply(backdrop, cv2.merge([share] * 3), dtype=cv2.CV_32F)
+        return np.asarray(cv2.convertScaleAbs(cv2.scaleAdd(total, 1 / len(moments), behind)), np.uint8)
 
     def _backdrop(self, geometry: Geometry, moments: range) -> Picture:
         """The background at the middle of the exposure, smeared along the way that its centre takes."""
@@ -132,15 +133,12 @@ class Renderer:
         margin = np.sum([np.abs(step) for step in steps], axis=0, dtype=int) if steps else np.zeros(2, int)
         move = np.eye(3)
         move[:2, 2] = margin / 2
-        middle = (
-            move @ maps[len(maps) // 2]
-            if len(maps) % 2
-            else move @ (maps[len(maps) // 2 - 1] + maps[len(maps) // 2]) / 2
-        )
+        middle = move @ maps[[(len(maps) - 1) // 2, len(maps) // 2]].mean(axis=0)
         size = (width + int(margin[0]), height + int(margin[1]))
-        picture = cv2.warpPerspective(
+        warped = cv2.warpPerspective(
             self._painted[0], middle, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
         )
+        picture = np.asarray(warped, np.uint8)
         for step in steps:
             picture = _doubled(picture, step)
         return picture
@@ -195,7 +193,7 @@ class Renderer:
         lit = np.float32(0.46) + np.float32(0.54) * np.maximum(lit, 0)
         bands = np.floor(surface.along * rings[capsule]) + np.floor(surface.across * stripes[capsule])
         choice = np.where(surface.along > cut[capsule], 2, bands.astype(np.int64) & 1)
-        return (colours[3 * capsule + choice] * lit[:, None]).astype(np.uint8)
+        return np.asarray((colours[3 * capsule + choice] * lit[:, None]).astype(np.uint8))
 
 
 def _doubled(picture: Picture, step: NDArray[np.int64]) -> Picture:
@@ -205,7 +203,7 @@ def _doubled(picture: Picture, step: NDArray[np.int64]) -> Picture:
     rows, columns = height - abs(y), width - abs(x)
     first = picture[max(y, 0) : max(y, 0) + rows, max(x, 0) : max(x, 0) + columns]
     second = picture[max(-y, 0) : max(-y, 0) + rows, max(-x, 0) : max(-x, 0) + columns]
-    return cv2.addWeighted(first, 0.5, second, 0.5, 0)
+    return np.asarray(cv2.addWeighted(first, 0.5, second, 0.5, 0), np.uint8)
 
 
 def _sub_pixel_shifts(count: int) -> Array:

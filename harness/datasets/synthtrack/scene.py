@@ -68,7 +68,7 @@ class Person:
 
 @dataclass(frozen=True)
 class Slab:
-    """A flat upright object: centre on the ground in the middle of the clip, velocity (2,), width, from and to height (m)."""
+    """A flat upright object: place on the ground in the middle of the clip, velocity, width, from and to height (m)."""
 
     place: Array
     velocity: Array
@@ -131,11 +131,11 @@ def draw_scene(seed: int, *, size: tuple[int, int], frames: int, difficulty: Dif
     rate = float(camera_draws.uniform(12.5, 22.5)) if camera_draws.random() < 0.4 else 25.0
     shutter = float(camera_draws.uniform(*difficulty.shutter))
     duration = frames / rate
-    width, height = size
+    width = size[0]
     focal = width * layout.uniform(0.9, 1.6)
     camera_height = layout.uniform(0.9, 2.4)
     kinds = _draw_kinds(motions, difficulty, count=1 + int(layout.choice(len(_PEOPLE), p=_PEOPLE)))
-    places = _draw_places(layout, len(kinds), size=size, focal=focal)
+    places = _draw_places(layout, len(kinds), size=size, focal=focal, difficulty=difficulty)
     headings = _draw_headings(layout, kinds, places)
     sideways = layout.random() < 0.35
     people = []
@@ -153,7 +153,7 @@ def draw_scene(seed: int, *, size: tuple[int, int], frames: int, difficulty: Dif
     camera = draw_camera(
         camera_draws, size=size, duration=duration, rate=rate, focal=focal, height=camera_height, aim=aim, target=target
     )
-    slabs = _draw_slabs(objects, difficulty, places[0], focal=focal, width=width)
+    slabs = _draw_slabs(objects, difficulty, places, focal=focal, width=width)
     angle = looks.uniform(-1.2, 1.2)
     light = np.array([np.sin(angle) * 0.8, -0.65, 0.75])
     return Scene(
@@ -177,7 +177,9 @@ def _weighted(generator: np.random.Generator, weights: object) -> str:
     return str(names[int(np.searchsorted(share, generator.random()))])
 
 
-def _draw_places(generator: np.random.Generator, count: int, *, size: tuple[int, int], focal: float) -> list[Array]:
+def _draw_places(
+    generator: np.random.Generator, count: int, *, size: tuple[int, int], focal: float, difficulty: Difficulty
+) -> list[Array]:
     width, height = size
     tall = height * float(np.clip(0.50 * np.exp(generator.normal(0, 0.42)), 0.17, 1.05))
     distance = max(focal * 1.7 / tall, _NEAREST)
@@ -185,13 +187,13 @@ def _draw_places(generator: np.random.Generator, count: int, *, size: tuple[int,
     places = [np.array([distance, distance * view * generator.normal(0, 0.10)])]
     for _ in range(count - 1):
         for _ in range(8):
-            if generator.random() < 0.34:
-                near = places[int(generator.integers(len(places)))]
+            if generator.random() < difficulty.near:
+                beside = places[int(generator.integers(len(places)))]
                 away = generator.choice([-1, 1], 2) * [generator.uniform(0.2, 0.9), abs(generator.normal(0.45, 0.3))]
-                place = near + away
+                place = beside + away
             else:
                 far = distance * np.exp(generator.normal(0, 0.16))
-                place = np.array([far, far * view * generator.normal(0, 0.22)])
+                place = np.array([far, far * view * generator.normal(0, difficulty.spread)])
             close = min(float(np.linalg.norm(place - other)) for other in places)
             if close >= 0.42 and place[0] > _NEAREST:
                 places.append(place)
@@ -243,20 +245,25 @@ def _safe_path(place: Array, heading: float, speed: float, duration: float) -> A
 
 
 def _draw_slabs(
-    generator: np.random.Generator, difficulty: Difficulty, main: Array, *, focal: float, width: int
+    generator: np.random.Generator, difficulty: Difficulty, places: list[Array], *, focal: float, width: int
 ) -> tuple[Slab, ...]:
     slabs = []
     for _ in range(int(generator.poisson(difficulty.foreground))):
-        distance = float(main[0]) * generator.uniform(0.35, 0.9)
+        distance = float(places[0][0]) * generator.uniform(0.35, 0.9)
         place = np.array([distance, distance * width / focal * generator.uniform(-0.5, 0.5)])
         draw = generator.random(6)
+        before = places[int(generator.integers(len(places)))] * generator.uniform(0.72, 0.94)
+        before = before + np.array([0, generator.normal(0, 0.15)])
         speed = generator.normal(0, 2.0) * (draw[0] < difficulty.moving)
-        pole = draw[1] < 0.40
+        pole = draw[1] < 0.34
         bottom, top = (0.0, 2.0 + 2 * draw[3]) if pole else (0.0, 0.30 + 0.55 * draw[3])
         if not pole and draw[2] > 0.72:
             bottom, top = 0.4 + 1.0 * draw[4], 0.75 + 1.0 * draw[4] + 0.45 * draw[3]
+        elif not pole and draw[4] < 0.65:
+            place = before
         size = generator.uniform(0.05, 0.16) if pole else generator.uniform(0.2, 0.75)
         colour = generator.uniform(40, 215, 3)
+        colour = 0.55 * colour + 0.45 * colour.mean()
         colours = np.stack([colour, np.clip(colour * generator.uniform(0.45, 1.3, 3), 0, 255)])
         stripes = float(generator.integers(2, 7)) * (draw[5] < 0.5)
         velocity = np.array([0.0, speed])

@@ -40,7 +40,7 @@ def overlay(picture: Picture, labels: Labels, frame: int) -> Picture:
             cv2.circle(drawn, at(joints[joint]), 3, colour, -1, cv2.LINE_AA)
         head = labels.head_boxes[frame, person]
         cv2.rectangle(drawn, at(head[:2]), at(head[2:]), _HEAD, 1)
-    return drawn
+    return np.asarray(drawn, np.uint8)
 
 
 def contact_sheet(scenes: list[Scene], *, columns: int = 2, apart: int = 4, scale: float = 1.0) -> Picture:
@@ -56,4 +56,4 @@ def contact_sheet(scenes: list[Scene], *, columns: int = 2, apart: int = 4, scal
         strip = np.hstack([plain[0], overlay(frames[0], labels, 0), plain[1]])
         rows.append(cv2.resize(strip, None, fx=scale / _SCALE, fy=scale / _SCALE, interpolation=cv2.INTER_AREA))
     blocks = [np.hstack(rows[index : index + columns]) for index in range(0, len(rows) // columns * columns, columns)]
-    return np.vstack(blocks)
+    return np.asarray(np.vstack(blocks), np.uint8)
