@@ -8,17 +8,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.boxes import Boxes, box_recall, boxes_from_file, boxes_from_truth
-from harness.datasets import DataSet, Frame, open_dataset
+from harness.datasets import DataSet, Frame, check_split, open_dataset
 from harness.datasets.images import missing_images, without
-from harness.errors import DataError, listed
+from harness.errors import DataError, HarnessError, listed
 from harness.inference import Ready, Timings, load_method, predict
+from harness.methods import methods
 from harness.predictions import Predictions, write_parquet
 from harness.records import Partial, PredictionsFile, RunRecord
 from harness.request import Request, describe
 from harness.results import Results, StoredRun
 from harness.scoring import score
 
-__all__ = ["Evaluated", "Opened", "evaluate", "open_request", "run_method"]
+__all__ = ["Evaluated", "Opened", "evaluate", "open_request", "prepare", "run_method"]
 
 Progress = Callable[[int, int], None]
 
@@ -51,8 +52,7 @@ def evaluate(
     A run that was interrupted continues with the sequences that are not finished. Raises the kinds of HarnessError;
     everything missing (weights, images, boxes) is found before the first frame is read.
     """
-    ready = load_method(request.method, preset=request.preset, weights=request.weights)
-    opened = open_request(request, needs_images=bool(ready.method.preset.support))
+    ready, opened = prepare(request)
     draft = describe(request, ready, opened.dataset, opened.boxes, recall=opened.recall, partial=opened.partial)
     place = (draft.dataset.name, draft.dataset.split, draft.id)
     if not overwrite and (stored := results.existing(*place)) is not None:
@@ -68,8 +68,26 @@ def evaluate(
     return Evaluated(run, reused=False)
 
 
+def prepare(request: Request) -> tuple[Ready, Opened]:
+    """The loaded method and the opened data of a request; all that is missing is told at once, wrong names first."""
+    preset = methods[request.method].preset(request.preset)[1]
+    check_split(request.dataset, request.split)
+    problems: list[HarnessError] = []
+    try:
+        opened = open_request(request, needs_images=bool(preset.support))
+    except HarnessError as problem:
+        problems.append(problem)
+    try:
+        ready = load_method(request.method, preset=request.preset, weights=request.weights)
+    except HarnessError as problem:
+        problems.append(problem)
+    if problems:
+        raise type(problems[0])("\n         ".join(str(problem) for problem in problems)) from None
+    return ready, opened
+
+
 def open_request(request: Request, *, needs_images: bool) -> Opened:
-    """Open the data set and the boxes of a request, with all that is missing named at once.
+    """Open the data set and the boxes of a request.
 
     Sequences without their images are an error, or left out when the request allows it.
     """

@@ -50,6 +50,7 @@ class Verbs(click.Group):
             raise click.UsageError(f"no such command '{cmd_name}'{hint}", ctx)
         module = importlib.import_module(f"harness.cli.{cmd_name}")
         command: click.Command = module.command
+        _mirror_in_environment(command, cmd_name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -58,12 +59,26 @@ class Verbs(click.Group):
             formatter.write_dl(sorted(VERBS.items()))
 
 
-@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "HARNESS"})
+def _mirror_in_environment(command: click.Command, words: str) -> None:
+    """Let HARNESS_<VERB>_<OPTION>, or HARNESS_<OPTION> for every verb, stand for an option that is not given."""
+    for option in command.params:
+        if isinstance(option, click.Option):
+            flag = max(option.opts, key=len).lstrip("-")
+            names = [f"HARNESS_{words}_{flag}", f"HARNESS_{flag}"]
+            option.envvar = [name.upper().replace("-", "_") for name in names]
+    if isinstance(command, click.Group):
+        for name, child in command.commands.items():
+            _mirror_in_environment(child, f"{words}_{name}")
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="harness")
 def cli() -> None:
     """Evaluate video-based 2D human pose estimation, from one command to a record that can be re-verified.
 
     Start with:  harness eval --method hrnet --split val
+
+    Environment variables stand for options that are not given: HARNESS_EVAL_METHOD, or HARNESS_DATASET for every verb.
     """
 
 

@@ -6,7 +6,7 @@ import click
 
 from harness.cli.options import format_option
 from harness.cli.output import emit_rows
-from harness.datasets import datasets
+from harness.datasets import check_split, datasets
 from harness.errors import UsageError
 
 __all__ = ["command"]
@@ -35,6 +35,5 @@ def make(name: str, splits: tuple[str, ...]) -> None:
     if card.prepare is None:
         raise UsageError(f"data set '{name}' cannot be made, only downloaded. {card.get_it}")
     for split in splits or card.splits:
-        if split not in card.splits:
-            raise UsageError(f"data set '{name}' has no split '{split}'; it has {', '.join(card.splits)}")
+        check_split(name, split)
         click.echo(f"{split}: {card.prepare(split)}")

@@ -18,7 +18,7 @@ __all__ = ["command"]
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for the JSON files.")
 @click.option("--layout", type=click.Choice(["posetrack17", "posetrack18", "posetrack21"]), default="posetrack18",
               show_default=True, help="Layout of the files.")  # fmt: skip
-@click.option("--data-root", type=click.Path(path_type=Path), envvar="HARNESS_DATA_ROOT",
+@click.option("--data-root", type=click.Path(path_type=Path),
               help="Folder of the data set, whose frames the files list; not needed for synthtrack.")  # fmt: skip
 @results_option
 def command(run: str, output: Path, layout: str, data_root: Path | None, results: Path) -> None:

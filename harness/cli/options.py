@@ -20,7 +20,7 @@ def results_option(function: Callable[..., Any]) -> Callable[..., Any]:
     """--results DIR: where records go and are read from."""
     return click.option(
         "--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True,
-        envvar="HARNESS_RESULTS", help="Folder where records go and are read from.",
+        help="Folder where records go and are read from.",
     )(function)  # fmt: skip
 
 
@@ -35,9 +35,9 @@ def format_option(*choices: str) -> Decorator:
 def data_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """--dataset, --data-root and --split; a harness.toml in the data root sets defaults for the other options."""
     for option in reversed((
-        click.option("--dataset", default="synthtrack", show_default=True, envvar="HARNESS_DATASET",
+        click.option("--dataset", default="synthtrack", show_default=True,
                      help="A name of `harness data list`."),
-        click.option("--data-root", type=click.Path(path_type=Path), envvar="HARNESS_DATA_ROOT", is_eager=True,
+        click.option("--data-root", type=click.Path(path_type=Path), is_eager=True,
                      callback=_read_defaults, help="Folder of the data set; not needed for synthtrack."),
         click.option("--split", default="val", show_default=True, help="train, val or test."),
     )):  # fmt: skip

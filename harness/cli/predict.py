@@ -28,14 +28,12 @@ def command(method: str, output: Path, layout: str, overwrite: bool, **asked: An
     """
     import shutil
 
-    from harness.evaluate import open_request, run_method
-    from harness.inference import load_method
+    from harness.evaluate import prepare, run_method
     from harness.predictions import export_json, write_parquet
     from harness.request import Request
 
     request = Request(method=method, **asked)
-    ready = load_method(method, preset=request.preset, weights=request.weights)
-    opened = open_request(request, needs_images=bool(ready.method.preset.support))
+    ready, opened = prepare(request)
     unfinished = output / "unfinished"
     if overwrite:
         shutil.rmtree(unfinished, ignore_errors=True)

@@ -20,9 +20,9 @@ __all__ = ["command"]
 @click.command("train")
 @click.option("--method", required=True, help="A name of `harness methods list`.")
 @click.option("--preset", help="Size of the method; the card's default if not given.")
-@click.option("--dataset", default="synthtrack", show_default=True, envvar="HARNESS_DATASET",
+@click.option("--dataset", default="synthtrack", show_default=True,
               help="A name of `harness data list`.")  # fmt: skip
-@click.option("--data-root", type=click.Path(path_type=Path), envvar="HARNESS_DATA_ROOT",
+@click.option("--data-root", type=click.Path(path_type=Path),
               help="Folder of the data set; not needed for synthtrack.")  # fmt: skip
 @click.option("--split", default="train", show_default=True, help="Split to learn from; some of it is held out.")
 @click.option(

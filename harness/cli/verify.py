@@ -17,7 +17,7 @@ __all__ = ["command"]
 
 @click.command("verify")
 @click.argument("runs", nargs=-1)
-@click.option("--data-root", type=click.Path(path_type=Path), envvar="HARNESS_DATA_ROOT",
+@click.option("--data-root", type=click.Path(path_type=Path),
               help="Folder of the data set, to check labels and recompute scores; synthtrack needs none.")  # fmt: skip
 @results_option
 def command(runs: tuple[str, ...], data_root: Path | None, results: Path) -> None:

@@ -1,6 +1,6 @@
 """Data sets: folders on disk -> DataSet of Sequences. One file per data set; `open_dataset` is the way in."""
 
-from harness.datasets.registry import DatasetCard, datasets, open_dataset, register_dataset
+from harness.datasets.registry import DatasetCard, check_split, datasets, open_dataset, register_dataset
 from harness.datasets.sequences import NO_TRACK, DataSet, Frame, Polygon, Sequence, Truth
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "Polygon",
     "Sequence",
     "Truth",
+    "check_split",
     "datasets",
     "open_dataset",
     "register_dataset",

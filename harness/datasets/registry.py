@@ -11,7 +11,7 @@ from harness.datasets.sequences import DataSet
 from harness.errors import DataError, UsageError, listed
 from harness.registry import Registry, load_plugins
 
-__all__ = ["DatasetCard", "datasets", "open_dataset", "register_dataset"]
+__all__ = ["DatasetCard", "check_split", "datasets", "open_dataset", "register_dataset"]
 
 
 @dataclass(frozen=True)
@@ -47,15 +47,21 @@ def register_dataset(card: DatasetCard) -> DatasetCard:
     return datasets.add(card.name, card)
 
 
+def check_split(name: str, split: str) -> DatasetCard:
+    """The card of a data set that has the split; UsageError names what there is."""
+    card = datasets[name]
+    if split not in card.splits:
+        raise UsageError(f"data set '{name}' has no split '{split}'; it has {', '.join(card.splits)}")
+    return card
+
+
 def open_dataset(name: str, split: str, *, root: Path | None = None) -> DataSet:
     """Read one split of a registered data set.
 
     Embedded data sets are made on first use when no root is given. Raises UsageError for an unknown name or split,
     DataError for a missing root or unusable files.
     """
-    card = datasets[name]
-    if split not in card.splits:
-        raise UsageError(f"data set '{name}' has no split '{split}'; it has {', '.join(card.splits)}")
+    card = check_split(name, split)
     if root is None:
         if card.prepare is None:
             raise DataError(f"data set '{name}' needs --data-root DIR (where its images and labels lie). {card.get_it}")
