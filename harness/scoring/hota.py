@@ -223,12 +223,11 @@ def _frames_of(people: People, track: Integers) -> Integers:
 
 def _contested(scene: Scene, gated: Gated, similarity: NDArray[np.float64]) -> Integers:
     """Indices of the pairs that win where several compete in a frame: the largest sum of similarities."""
-    rows = np.flatnonzero(~uncontested(gated))
-    key = scene.truth.frame[gated.truth[rows]] * JOINTS + gated.joint[rows]
-    order = np.argsort(key, kind="stable")
-    rows, key = rows[order], key[order]
-    starts = np.flatnonzero(first_of_each(key))
-    stops = starts + np.diff(starts, append=len(key))
+    key = scene.truth.frame[gated.truth] * JOINTS + gated.joint
+    by_key = np.argsort(key, kind="stable")
+    rows = by_key[~uncontested(gated)[by_key]]
+    starts = np.flatnonzero(first_of_each(key[rows]))
+    stops = starts + np.diff(starts, append=len(rows))
     columns = (rows, gated.truth[rows], gated.predicted[rows], similarity[rows])
     row, truth, predicted, value = (column.tolist() for column in columns)
     won: list[int] = []
@@ -239,20 +238,19 @@ def _contested(scene: Scene, gated: Gated, similarity: NDArray[np.float64]) -> I
         if star and value[group].count(best) == 1:
             won.append(row[start + value[group].index(best)])
         else:
-            pairs = zip(row[group], truth[group], predicted[group], value[group], strict=True)
-            won += _solved(scene, int(key[start]), list(pairs))
+            first, last = np.searchsorted(key, (key[row[start]], key[row[start]] + 1), sorter=by_key)
+            solved = _solved(scene, gated, similarity, by_key[first:last])
+            won += [winner for winner in row[group] if winner in solved]
     return np.array(won, dtype=np.int64)
 
 
-def _solved(scene: Scene, key: int, pairs: list[tuple[int, int, int, float]]) -> list[int]:
-    """The best assignment over everybody in the frame, as the kit poses it, so that equal sums fall the same way."""
-    frame = key // JOINTS
+def _solved(scene: Scene, gated: Gated, similarity: NDArray[np.float64], pairs: Integers) -> set[int]:
+    """The best assignment over everybody in a frame, as the kit poses it, so that equal sums fall the same way."""
+    frame = scene.truth.frame[gated.truth[pairs[0]]]
     first_truth, last_truth = np.searchsorted(scene.truth.frame, (frame, frame + 1))
     first_predicted, last_predicted = np.searchsorted(scene.predicted.frame, (frame, frame + 1))
     score = np.zeros((last_truth - first_truth, last_predicted - first_predicted))
-    number = {}
-    for row, truth, predicted, value in pairs:
-        place = (truth - int(first_truth), predicted - int(first_predicted))
-        score[place], number[place] = value, row
-    places = zip(*(side.tolist() for side in linear_sum_assignment(-score)), strict=True)
-    return [number[place] for place in places if place in number]
+    number = np.full(score.shape, -1)
+    place = (gated.truth[pairs] - first_truth, gated.predicted[pairs] - first_predicted)
+    score[place], number[place] = similarity[pairs], pairs
+    return set(number[linear_sum_assignment(-score)].tolist())
