@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.datasets.columns import NO_NUMBER, Columns
+from harness.datasets.columns import NO_NUMBER, Columns, frame_number
 from harness.datasets.json_files import SUFFIXES, sequence_name
 from harness.datasets.layouts import read_columns
 from harness.datasets.sequences import Frame, Sequence
@@ -73,13 +73,13 @@ def _by_position(table: Columns, sequence: Sequence) -> NDArray[np.int64]:
 def _by_id(table: Columns, sequence: Sequence) -> NDArray[np.int64]:
     """(F,) position in the truth of every frame of the file, -1 for an unknown frame without people."""
     by_id = {frame.image_id: position for position, frame in reversed(list(enumerate(sequence.frames)))}
-    by_name = {_folder_and_file(frame.image): position for position, frame in enumerate(sequence.frames)}
-    by_file = {name[1]: position for name, position in by_name.items()}
+    by_name = {_folder_and_number(frame.image): position for position, frame in enumerate(sequence.frames)}
+    by_number = {name[1]: position for name, position in by_name.items()}
     places = np.full(len(table.images), -1)
     peopled = set(table.frame.tolist())
     for position, (image, number) in enumerate(zip(table.images, table.image_ids.tolist(), strict=True)):
-        folder, file = _folder_and_file(image)
-        named = by_name.get((folder, file), -1) if folder else by_file.get(file, -1)
+        folder, in_file = _folder_and_number(image)
+        named = by_name.get((folder, in_file), -1) if folder else by_number.get(in_file, -1)
         places[position] = by_id.get(number, named) if table.layout == "images" else named
         if places[position] < 0 and position in peopled:
             raise DataError(
@@ -93,10 +93,9 @@ def _by_id(table: Columns, sequence: Sequence) -> NDArray[np.int64]:
     return places
 
 
-def _folder_and_file(image: str) -> tuple[str, str]:
-    """Last folder and stem of an image path: what layouts and renamed roots keep."""
-    folder, _, file = image.rpartition("/")
-    return folder.rpartition("/")[2], file.partition(".")[0]
+def _folder_and_number(image: str) -> tuple[str, int]:
+    """Last folder and frame number of an image path: what layouts, renamed roots and zero fills keep."""
+    return image.rpartition("/")[0].rpartition("/")[2], frame_number(image)
 
 
 def _check_any_match(path: Path, tables: list[Columns], sequences: tuple[Sequence, ...]) -> None:
@@ -122,11 +121,11 @@ def _says_which_frame(table: Columns) -> bool:
 def _matches(table: Columns, frames: tuple[Frame, ...]) -> bool:
     """Whether any frame has the id or the name of the truth's frame at its place."""
     for image, number, frame in zip(table.images, table.image_ids.tolist(), frames, strict=True):
-        folder, file = _folder_and_file(image)
-        true_folder, true_file = _folder_and_file(frame.image)
+        folder, in_file = _folder_and_number(image)
+        true_folder, true_number = _folder_and_number(frame.image)
         if table.layout == "images" and number == frame.image_id:
             return True
-        if image and file == true_file and folder in ("", true_folder):
+        if image and in_file == true_number and folder in ("", true_folder):
             return True
         if not image and number in (frame.image_id, frame.index, frame.index + 1):
             return True
