@@ -10,6 +10,7 @@ from harness.scoring.average_precision import counted, precision_recall
 from harness.scoring.cleaning import poseval_scene
 from harness.scoring.matching import MatchTable, match
 from harness.scoring.posetrack21 import hota_json
+from harness.scoring.oks import OksOptions, oks_json, score_oks
 from harness.scoring.poseval import poseval_json
 from harness.scoring.protocols import protocols, score
 from harness.scoring.scores import TOTAL, Score, Scores
@@ -17,14 +18,17 @@ from harness.scoring.scores import TOTAL, Score, Scores
 __all__ = [
     "TOTAL",
     "MatchTable",
+    "OksOptions",
     "Score",
     "Scores",
     "counted",
     "hota_json",
     "match",
+    "oks_json",
     "poseval_json",
     "poseval_scene",
     "precision_recall",
     "protocols",
     "score",
+    "score_oks",
 ]

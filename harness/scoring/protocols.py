@@ -11,6 +11,8 @@ from harness.predictions import Predictions
 from harness.registry import Registry
 from harness.scoring.posetrack21 import NAME as POSETRACK21
 from harness.scoring.posetrack21 import score_posetrack21
+from harness.scoring.oks import NAME as OKS
+from harness.scoring.oks import score_oks
 from harness.scoring.poseval import NAME as POSEVAL
 from harness.scoring.poseval import score_poseval
 from harness.scoring.scores import Scores
@@ -39,6 +41,7 @@ class ScoringProtocol(Protocol):
 protocols: Registry[ScoringProtocol] = Registry("protocol")
 protocols.add(POSEVAL, score_poseval)
 protocols.add(POSETRACK21, score_posetrack21)
+protocols.add(OKS, score_oks)
 
 
 def score(
