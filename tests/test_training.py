@@ -159,7 +159,16 @@ def test_plain_sample_shows_what_the_engine_would_crop(dataset):
 def test_large_people_are_kept_small(dataset):
     samples = collect(dataset, replace(PRESET, crop=CropSpec((6, 8))), minimum_joints=3)
     assert samples.zooms.min() < 1
-    assert all(max(picture.shape) <= 1.6 * 8 + 2 for pictures in samples.pictures for picture in pictures)
+    assert all(max(picture.shape) <= 1.6 * 8 + 2 for row in range(len(samples)) for picture in samples.shown(row))
+
+
+def test_pictures_of_large_splits_are_kept_as_jpeg(dataset, monkeypatch):
+    plain = stream_of(dataset).batch(0)
+    monkeypatch.setattr("harness.training.samples.ROOM", 1000)
+    stream = stream_of(dataset)
+    assert isinstance(stream.samples.pictures[0][0], bytes)
+    gap = np.abs(stream.batch(0).crops.astype(int) - plain.crops)
+    assert 0 < gap.mean() < 8 and np.array_equal(stream.batch(0).joints, plain.joints)
 
 
 def brightest(crop, channel):

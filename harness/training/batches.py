@@ -107,7 +107,7 @@ def _cut(
     frames = len(samples.pictures[0])
     crops = np.empty((len(rows), frames, height, width, 3), dtype=np.uint8)
     for target, row, matrix, mirror in zip(crops, rows.tolist(), matrices, flipped.tolist(), strict=True):
-        for place, picture in enumerate(samples.pictures[row]):
+        for place, picture in enumerate(samples.shown(row)):
             crop = warp(picture, matrix, stream.crop.size)
             target[place] = crop[:, ::-1] if mirror else crop
     return Batch(crops, joints.astype(np.float32), weights.astype(np.float32), gain, bias, centre, scale)
