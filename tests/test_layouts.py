@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.datasets.layouts import read_merged, read_sequence
+from harness.datasets.check_labels import check_labels
+from harness.datasets.layouts import parse, read_merged, read_sequence
 from harness.datasets.sequences import NO_TRACK
 from harness.errors import DataError
 from harness.skeletons import POSETRACK15, POSETRACK17
@@ -228,6 +229,46 @@ def test_damage_is_named(tmp_path, case):
     with pytest.raises(DataError, match=message) as caught:
         read(tmp_path, content)
     assert "000342_mpii_test.json" in str(caught.value) and "\n" not in str(caught.value)
+
+
+JUNK = (
+    None, True, -1, 1.5, float("nan"), float("inf"), 10**400, 2**70, "", "1", "a\0b",
+    [], [[]], [1], [None], {}, {"a": 1},
+)  # fmt: skip
+
+
+def places(value, place=()):
+    """Every place in a JSON document, as keys; of long lists the first six only."""
+    yield place
+    items = value.items() if isinstance(value, dict) else enumerate(value[:6]) if isinstance(value, list) else ()
+    for key, inner in items:
+        yield from places(inner, (*place, key))
+
+
+def test_junk_anywhere_is_read_or_named_but_never_trips(tmp_path):
+    region = {"ignore_regions_x": [[0, 1, 1]], "ignore_regions_y": [[0, 0, 1]], "width": 10, "height": 10}
+    images = [{"id": 7, "file_name": "v/000000.jpg", **region}, {"id": 8, "file_name": "v/000001.jpg"}]
+    head = {"x1": [1], "y1": [2], "x2": [3], "y2": [4], "track_id": [1], "score": [0.5]}
+    outline = [{"point": [{"x": [0], "y": [0]}, {"x": [4], "y": [0]}, {"x": [4], "y": [4]}]}]
+    pristine = (
+        document([person(), person(8, visibility=[2] * 17, score=0.5)], images),
+        annolist([head | {"annopoints": points((0, 1, 2, 0.5, 1), (3, 4, 5))}], ignore_regions=outline),
+    )
+    for content in pristine:
+        for *above, last in filter(None, places(content)):
+            for junk in JUNK:
+                damaged = json.loads(json.dumps(content))
+                holder = damaged
+                for key in above:
+                    holder = holder[key]
+                holder[last] = junk
+                for predictions in (False, True):
+                    try:
+                        columns = parse(damaged, "a.json", predictions=predictions)
+                        columns.frames(0)
+                        list(check_labels(columns, damaged, "a.json", name="v", base=0))
+                    except DataError as error:
+                        assert str(error).startswith("a.json: ") and "\n" not in str(error)
 
 
 def test_truncated_gzip_is_named(tmp_path):

@@ -3,11 +3,13 @@
 import json
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from harness.datasets import Frame, open_dataset
 from harness.datasets.fingerprint import fingerprint
-from harness.datasets.images import missing_images, without
+from harness.datasets.images import image_size, missing_images, without
 from harness.datasets.posetrack21 import read_posetrack21
 from harness.errors import DataError, UsageError
 from harness.skeletons import POSETRACK17
@@ -122,6 +124,18 @@ def test_posetrack21_joints_are_positive_and_zero_means_occluded(tmp_path):
 def test_posetrack21_without_any_occluded_joint_has_unknown_visibility(tmp_path):
     write(tmp_path / "posetrack_data" / "val" / "a.json", labels(["images/val/a/000000.jpg"]))
     assert open_dataset("posetrack21", "val", root=tmp_path).sequences[0].truth.visible is None
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_sizes_come_from_the_first_image_where_the_labels_have_none(posetrack18, suffix):
+    content = cv2.imencode(suffix, np.zeros((48, 65, 3), dtype=np.uint8))[1].tobytes()
+    path = posetrack18 / f"images/val/{VIDEOS[0]}/000000.jpg"
+    path.write_bytes(content)
+    bonn, mpii = open_dataset("posetrack18", "val", root=posetrack18).sequences
+    assert {frame.size for frame in mpii.frames} == {(65, 48)} and {frame.size for frame in bonn.frames} == {None}
+    for length in range(60):  # never trips over a file that ends early
+        path.write_bytes(content[:length])
+        assert image_size(path) in (None, (65, 48))
 
 
 def test_missing_images_are_all_found_and_can_be_left_out(posetrack18):

@@ -180,7 +180,8 @@ def _decoded(dataset: DataSet, frame: Frame) -> Iterator[Finding]:
     if image is None:
         yield Finding("image-broken", file, "file", f"{len(content)} bytes, no image")
     elif frame.size is not None and frame.size != (image.shape[1], image.shape[0]):
-        yield Finding("image-size", file, "file", f"{image.shape[1]} x {image.shape[0]}, labels say {frame.size}")
+        found, expected = f"{image.shape[1]} x {image.shape[0]}", f"{frame.size[0]} x {frame.size[1]}"
+        yield Finding("image-size", file, "file", f"{found}, expected {expected}")
 
 
 def _counts(files: list[Columns], sequences: int) -> dict[str, object]:

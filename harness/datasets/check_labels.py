@@ -150,9 +150,9 @@ def _records(document: dict[str, Any], columns: Columns, file: str) -> Iterator[
     """What the columns do not keep: annotation ids, categories and counts as the file states them."""
     images, annotations = document["images"], document["annotations"]
     stated = images[0].get("nframes") if images else None
-    if stated is not None and stated != len(images) and len({image.get("vid_id") for image in images}) == 1:
+    if stated is not None and stated != len(images) and len({str(image.get("vid_id")) for image in images}) == 1:
         yield Finding("frames-listed", file, "images", f"{len(images)} listed, nframes {stated}")
-    for row in _repeats([annotation.get("id") for annotation in annotations], None):
+    for row in _repeats([_plain(annotation.get("id")) for annotation in annotations], None):
         yield Finding("annotation-id-repeated", file, f"annotation {row}", f"id {annotations[row]['id']}")
     for row, annotation in enumerate(annotations):
         record = f"annotation {row} (id {annotation.get('id')})"
@@ -185,6 +185,11 @@ def _sizes(columns: Columns) -> NDArray[np.float64]:
 def _area(polygon: Polygon) -> float:
     x, y = polygon.T
     return float(abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2)
+
+
+def _plain(value: Any) -> int | str | None:
+    """A value that can be compared; None for the nonsense a file may hold instead."""
+    return value if isinstance(value, int | str) else None
 
 
 def _repeats(values: list[Any], nothing: Any) -> list[int]:

@@ -129,16 +129,18 @@ def _fault(value: Any, width: int) -> str:
 
 def numbers(values: list[Any], *, what: str, record: Callable[[int], str]) -> NDArray[np.float64]:
     """(N,) float64 of N numbers, NaN for None. Raises DataError naming `record(row)` for anything else."""
-    if set(map(type, values)) - {float, int}:
-        if set(map(type, values)) == {type(None)}:
-            return np.full(len(values), np.nan)
-        rows = [None if value is None else [value] for value in values]
-        return rows_of_numbers(rows, 1, blank=np.nan, what=what, record=record)[:, 0]
-    array = np.array(values, dtype=np.float64)
-    if not np.isfinite(array).all():
-        row = int(np.flatnonzero(~np.isfinite(array))[0])
-        raise DataError(f"{record(row)}: {what} holds {array[row]:g}; expected finite numbers")
-    return array
+    kinds = set(map(type, values))
+    if kinds == {type(None)}:
+        return np.full(len(values), np.nan)
+    if kinds <= {float, int}:
+        try:
+            array = np.array(values, dtype=np.float64)
+        except OverflowError:
+            array = np.full(len(values), np.inf)
+        if np.isfinite(array).all():
+            return array
+    rows = [None if value is None else [value] for value in values]
+    return rows_of_numbers(rows, 1, blank=np.nan, what=what, record=record)[:, 0]
 
 
 def integers(values: list[Any], *, missing: int, what: str, record: Callable[[int], str]) -> NDArray[np.int64]:

@@ -22,7 +22,7 @@ KINDS: dict[str, tuple[str, str]] = {
     "region-corners": ("error", "an ignore region has fewer than 3 corners; poseval fails on it"),
     "images-none": ("warning", "no image of the split is there; its predictions can be scored, no method can be run"),
     "images-missing": ("warning", "images of a sequence are missing"),
-    "image-size": ("warning", "an image has another size than its label file says"),
+    "image-size": ("warning", "an image has another size than its label file or the first image says"),
     "folder-name": ("warning", "poseval needs folders named <digits>_<mpii|bonn|mpiinew>..."),
     "file-name": ("warning", "the label file is named otherwise than the video it describes"),
     "several-videos": ("warning", "a file per video describes several; poseval evaluates the first only"),

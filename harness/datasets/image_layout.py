@@ -58,8 +58,8 @@ def parse_images(document: Record, source: str, *, predictions: bool = False) ->
     frame = _positions(annotations, first, record)
     original = [first[number] for number in image_ids.tolist()]
     file_names = tuple([images[position].get("file_name", "") for position in original])
-    if set(map(type, file_names)) - {str} or (not predictions and "" in file_names):
-        row = next(row for row, name in enumerate(file_names) if not isinstance(name, str) or not name)
+    if set(map(type, file_names)) - {str} or (not predictions and "" in file_names) or "\0" in "".join(file_names):
+        row = next(row for row, name in enumerate(file_names) if not isinstance(name, str) or not name or "\0" in name)
         raise DataError(f"{image_record(row)}: file_name is {file_names[row]!r}, expected a path")
 
     width = 3 * len(names)
@@ -89,7 +89,7 @@ def parse_images(document: Record, source: str, *, predictions: bool = False) ->
         scores = _to_skeleton(numbers("scores", len(names), np.nan), names, fill=np.nan)
     visibility = None
     if any("visibility" in annotation for annotation in annotations):
-        visibility = _to_skeleton(numbers("visibility", len(names), 0.0), names, fill=0.0).astype(np.int8)
+        visibility = _to_skeleton(numbers("visibility", len(names), 0.0), names, fill=0.0).clip(-1, 3).astype(np.int8)
     heads = xyxy(numbers("bbox_head", 4, np.nan, limit))  # DetectAndTrack's conversion has the corners as head_box
     person_scores = [annotation.get("score") for annotation in annotations]
     return Columns(

@@ -8,21 +8,30 @@ from collections.abc import Sequence as ManyOf
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import BinaryIO
 
 from harness.datasets.sequences import DataSet, Frame, Sequence
 from harness.errors import UsageError, listed
 
-__all__ = ["missing_images", "relocated", "without"]
+__all__ = ["image_size", "missing_images", "relocated", "without"]
 
 
 def relocated(sequence: Sequence, root: Path, prefixes: ManyOf[tuple[str, str]]) -> Sequence:
-    """The sequence with image names that are relative to `root`.
+    """The sequence with image names that are relative to `root`, with the size of the first where none is stated.
 
     Each of `prefixes` is (what a name starts with, what stands there instead). The first under which the first image
     exists is taken; where there is none, the first that applies, so that the missing images are named sensibly.
     """
     if not sequence.frames:
         return sequence
+    moved = _moved(sequence, root, prefixes)
+    if moved.frames[0].size is not None:
+        return moved
+    size = image_size(root / moved.frames[0].image)
+    return replace(moved, frames=tuple([replace(frame, size=frame.size or size) for frame in moved.frames]))
+
+
+def _moved(sequence: Sequence, root: Path, prefixes: ManyOf[tuple[str, str]]) -> Sequence:
     first = sequence.frames[0].image
     applying = [(old, new) for old, new in prefixes if first.startswith(old)]
     if not applying:
@@ -33,6 +42,30 @@ def relocated(sequence: Sequence, root: Path, prefixes: ManyOf[tuple[str, str]])
         return sequence
     frames = [replace(frame, image=new + frame.image.removeprefix(old)) for frame in sequence.frames]
     return replace(sequence, frames=tuple(frames))
+
+
+def image_size(path: Path) -> tuple[int, int] | None:
+    """(width, height) of a JPEG or PNG file from its header; None if it is not there or neither of them."""
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(24)
+            if start.startswith(b"\x89PNG") and len(start) == 24:
+                return int.from_bytes(start[16:20], "big"), int.from_bytes(start[20:24], "big")
+            stream.seek(2)
+            return _jpeg_size(stream) if start.startswith(b"\xff\xd8") else None
+    except (OSError, ValueError):
+        return None
+
+
+def _jpeg_size(stream: BinaryIO) -> tuple[int, int] | None:
+    """Skip from segment to segment until one that starts a frame (C0 to CF but for the tables C4, C8, CC)."""
+    while len(head := stream.read(4)) == 4 and head[0] == 0xFF:
+        if 0xC0 <= head[1] <= 0xCF and head[1] not in (0xC4, 0xC8, 0xCC):
+            frame = stream.read(5)
+            size = int.from_bytes(frame[3:5], "big"), int.from_bytes(frame[1:3], "big")
+            return size if all(size) else None
+        stream.seek(int.from_bytes(head[2:4], "big") - 2, os.SEEK_CUR)
+    return None
 
 
 def missing_images(dataset: DataSet) -> dict[str, list[Frame]]:
