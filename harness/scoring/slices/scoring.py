@@ -82,7 +82,7 @@ def count_slices(
     known, unknown = [], []
     for assigned in (by_name[name] for name in wanted if name in by_name):
         joints = tuple(bin_counts(matched, assigned, rank, near) for rank in order)
-        limits = (0, 0) if assigned.name == ALL else (min_items, min_sequences)
+        limits = (0, 0) if assigned.name == ALL else (max(min_items, 1), min_sequences)
         known += [_counted(matched, assigned, joints, number, limits) for number in range(len(assigned.bins))]
         unknown.append(_counted(matched, assigned, joints, UNKNOWN, limits))
     return known, unknown, lacking
