@@ -1,5 +1,8 @@
 """The engine against a plain per-person loop, and against everything that can go wrong on the way."""
 
+import multiprocessing
+import os
+import signal
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -211,6 +214,27 @@ def test_interrupted_run_continues_and_ends_the_same(data, boxes, tmp_path, stop
     assert timings.sequences == 3 - stop_after and timings.resumed == 5
     assert resumed == unbroken
     assert calls[0] == (5, 9)
+
+
+def run_and_be_killed(data, boxes, shards):
+    """Body of a child process: dies of SIGKILL when the first sequence is done."""
+    torch.set_num_threads(1)  # a forked process must not enter the parent's thread pool
+    predict(
+        bright((0, -1)), data, boxes, batch_size=2, shards=shards,
+        progress=lambda done, total: os.kill(os.getpid(), signal.SIGKILL),
+    )  # fmt: skip
+
+
+def test_killed_process_loses_only_the_sequence_it_was_at(data, boxes, tmp_path):
+    unbroken, _ = predict(bright((0, -1)), data, boxes, batch_size=2)
+    child = multiprocessing.get_context("fork").Process(
+        target=run_and_be_killed, args=(data, boxes, tmp_path / "shards")
+    )
+    child.start()
+    child.join(60)
+    assert child.exitcode == -signal.SIGKILL
+    resumed, timings = predict(bright((0, -1)), data, boxes, batch_size=2, shards=tmp_path / "shards")
+    assert timings.sequences == 2 and timings.resumed == 5 and resumed == unbroken
 
 
 def test_shards_of_another_request_are_refused(data, boxes, tmp_path):
