@@ -9,7 +9,7 @@ import pytest
 
 from harness.datasets import Frame, open_dataset
 from harness.datasets.fingerprint import fingerprint
-from harness.datasets.images import image_size, missing_images, without
+from harness.datasets.images import image_size, images_fingerprint, missing_images, without
 from harness.datasets.posetrack21 import read_posetrack21
 from harness.errors import DataError, UsageError
 from harness.skeletons import POSETRACK17
@@ -161,6 +161,18 @@ def test_the_fingerprint_is_of_names_and_contents(posetrack18):
     renamed = fingerprint(sorted(folder.iterdir()), posetrack18)
     (folder / "000002_mpii_test.json").write_text("{}")
     assert len({before, renamed, fingerprint(sorted(folder.iterdir()), posetrack18)}) == 3
+
+
+def test_the_fingerprint_of_images_sees_names_sizes_and_sampled_contents(posetrack18):
+    dataset = open_dataset("posetrack18", "val", root=posetrack18)
+    folder = posetrack18 / f"images/val/{VIDEOS[0]}"
+    seen = [images_fingerprint(dataset), images_fingerprint(dataset)]
+    for name, content in (("000000.jpg", b"a"), ("000000.jpg", b"b"), ("000001.jpg", b"a"), ("000002.jpg", b"a")):
+        (folder / name).write_bytes(content)
+        seen.append(images_fingerprint(dataset))
+    (folder / "000001.jpg").unlink()
+    seen.append(images_fingerprint(dataset))
+    assert seen[0] == seen[1] and len(set(seen)) == len(seen) - 1
 
 
 def test_what_was_looked_for_is_said(tmp_path):

@@ -15,7 +15,7 @@ from harness.datasets.check_labels import check_labels
 from harness.datasets.columns import Columns
 from harness.datasets.findings import Finding, Report
 from harness.datasets.fingerprint import fingerprint
-from harness.datasets.images import missing_images
+from harness.datasets.images import images_fingerprint, missing_images
 from harness.datasets.json_files import read_json, sequence_name
 from harness.datasets.label_files import PLACES, LabelFiles, find_label_files
 from harness.datasets.layouts import parse
@@ -71,7 +71,10 @@ def check_data(
         if dataset:
             findings += _split_findings(dataset, root)
             findings += _image_findings(dataset, images)
-        facts[split] = _counts(readable, len(videos[split])) | {"fingerprint": fingerprint(labels.files, root)}
+        prints = {"fingerprint": fingerprint(labels.files, root)}
+        if dataset and images != "none" and all(finding.kind != "image-elsewhere" for finding in findings):
+            prints["images_fingerprint"] = images_fingerprint(dataset)
+        facts[split] = _counts(readable, len(videos[split])) | prints
     if not facts and not findings:
         looked = ", ".join(places.format(split="*") for places in (*PLACES[layout].folders, *PLACES[layout].merged))
         findings.append(Finding("no-labels", str(root), name, f"looked for {looked}"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Collection
 from collections.abc import Sequence as ManyOf
@@ -10,10 +11,11 @@ from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
+from harness.datasets.fingerprint import file_sha256
 from harness.datasets.sequences import DataSet, Frame, Sequence
 from harness.errors import UsageError, listed
 
-__all__ = ["image_size", "missing_images", "relocated", "without"]
+__all__ = ["image_size", "images_fingerprint", "missing_images", "relocated", "without"]
 
 
 def relocated(sequence: Sequence, root: Path, prefixes: ManyOf[tuple[str, str]]) -> Sequence:
@@ -89,6 +91,24 @@ def missing_images(dataset: DataSet) -> dict[str, list[Frame]]:
         if absent:
             missing[sequence.name] = absent
     return missing
+
+
+def images_fingerprint(dataset: DataSet) -> str:
+    """`sha256:...` over the name and size of every image, and the content of the first and last of each sequence.
+
+    A missing image counts with size -1. Fast: one look at each file, and a few files read per sequence.
+    """
+    digest = hashlib.sha256()
+    for sequence in sorted(dataset.sequences, key=lambda item: item.name):
+        for position, frame in enumerate(sequence.frames):
+            path = dataset.image_path(frame)
+            try:
+                size = path.stat().st_size
+            except (FileNotFoundError, NotADirectoryError):
+                size = -1
+            sampled = size >= 0 and position in (0, len(sequence.frames) - 1)
+            digest.update(f"{frame.image}\0{size}\0{file_sha256(path) if sampled else ''}\n".encode())
+    return f"sha256:{digest.hexdigest()}"
 
 
 def without(dataset: DataSet, names: Collection[str]) -> DataSet:
