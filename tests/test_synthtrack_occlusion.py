@@ -51,7 +51,7 @@ def blocked(scene, geometry, time, person, joint):
 def test_flags_agree_with_rays(split):
     generator = np.random.default_rng(5)
     agree, flags = [], []
-    for index in range(20):
+    for index in range(12):
         scene = scene_of(PRESETS["mini"], split, index)
         labels = label_scene(scene, crowd=np.zeros((0, 2)))
         geometry = project_scene(scene, scene.label_times)

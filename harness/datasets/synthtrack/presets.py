@@ -40,8 +40,8 @@ class Difficulty:
     """What makes one split harder than another.
 
     `held_out_share` of the people draw from `held_out` motions; `near` is the chance that somebody stands beside
-    another person, `spread` how far apart people stand otherwise (view widths); `foreground` the mean number of foreground
-    objects, `moving` the share of them that move; `shutter` in degrees of the frame interval; `hues` the range of
+    another person, `spread` how far apart people stand otherwise (view widths); `foreground` the mean number of
+    foreground objects, `moving` the share of them that move; `shutter` in degrees of the frame interval; `hues` the range of
     background hues as fractions of the circle.
     """
 
