@@ -1,20 +1,33 @@
 """Codecs: joints <-> network outputs, batched torch on any device. `codecs[name](size=(W, H), **options)` makes one."""
 
-from harness.codecs.codec import Codec, Decoded, Geometry, Targets, build_codec, codecs, register_codec
+from harness.codecs.codec import Codec, Decoded, Form, Geometry, Targets, build_codec, codecs, read_as, register_codec
 from harness.codecs.coordinates import CoordinatesCodec
+from harness.codecs.dark import DarkCodec
+from harness.codecs.dsnt import DsntCodec
 from harness.codecs.heatmap import HeatmapCodec
+from harness.codecs.maps import MapCodec
 from harness.codecs.peaks import mirror_maps, peaks
+from harness.codecs.simcc import SimccCodec
+from harness.codecs.udp import UdpCodec, UdpOffsetCodec
 
 __all__ = [
     "Codec",
     "CoordinatesCodec",
+    "DarkCodec",
     "Decoded",
+    "DsntCodec",
+    "Form",
     "Geometry",
     "HeatmapCodec",
+    "MapCodec",
+    "SimccCodec",
     "Targets",
+    "UdpCodec",
+    "UdpOffsetCodec",
     "build_codec",
     "codecs",
     "mirror_maps",
     "peaks",
+    "read_as",
     "register_codec",
 ]

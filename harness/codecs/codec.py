@@ -7,20 +7,25 @@ back-transform that `geometry` names (codecs spec 1.2-1.4).
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import torch
 
+from harness.errors import UsageError
 from harness.registry import Registry, load_plugins
 
 if TYPE_CHECKING:
     from harness.methods import Preset
 
-__all__ = ["Codec", "Decoded", "Geometry", "Targets", "build_codec", "codecs", "register_codec"]
+__all__ = ["Codec", "Decoded", "Form", "Geometry", "Targets", "build_codec", "codecs", "read_as", "register_codec"]
 
 Geometry = Literal["plain", "dark", "udp"]
+
+#: What the outputs of a network are; codecs of one form can read each other's.
+Form = Literal["maps", "offset maps", "vectors", "coordinates"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,7 @@ class Decoded:
 class Codec(Protocol):
     """One way of writing joints as network outputs; every method is batched and stays on the device of its input."""
 
+    form: ClassVar[Form]
     geometry: Geometry
 
     def encode(self, joints: torch.Tensor, weights: torch.Tensor) -> Targets:
@@ -72,3 +78,27 @@ def register_codec(name: str, factory: CodecFactory) -> CodecFactory:
 def build_codec(preset: Preset) -> Codec:
     """The codec of a preset, for its input size and with its options."""
     return codecs[preset.codec](size=preset.crop.size, **preset.codec_options)
+
+
+def read_as(preset: Preset, name: str) -> Preset:
+    """The preset with its outputs read by another codec of the same form.
+
+    What the network was trained with stays: how cells lie on the input, sigma, activation; what only the reading
+    concerns is the other codec's own. Raises UsageError for an unknown codec or one of another form.
+    """
+    if name == preset.codec:
+        return preset
+    trained, other = build_codec(preset), codecs[name]
+    # a factory need not be a class; one that says no form reads nothing but its own
+    if getattr(other, "form", None) != trained.form:
+        same = ", ".join(known for known in codecs if getattr(codecs[known], "form", None) == trained.form)
+        raise UsageError(
+            f"codec '{name}' does not read {trained.form}, which codec '{preset.codec}' does; one of: {same}"
+        )
+    understood = inspect.signature(other).parameters
+    kept = {key: value for key, value in preset.codec_options.items() if key in understood}
+    if "geometry" in understood:
+        kept["geometry"] = trained.geometry
+    if "activation" in understood:
+        kept["activation"] = getattr(trained, "activation", "none")
+    return replace(preset, codec=name, codec_options=kept)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 
-from harness.codecs.codec import Decoded, Geometry, Targets, register_codec
+from harness.codecs.codec import Decoded, Form, Geometry, Targets, register_codec
 
 __all__ = ["CoordinatesCodec"]
 
@@ -17,6 +19,7 @@ class CoordinatesCodec:
     [[[96.0, 64.0]]]
     """
 
+    form: ClassVar[Form] = "coordinates"
     geometry: Geometry = "plain"
 
     def __init__(self, *, size: tuple[int, int]) -> None:

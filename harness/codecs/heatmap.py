@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
@@ -9,22 +10,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from harness.codecs.codec import Decoded, Geometry, Targets, register_codec
-from harness.codecs.peaks import mirror_maps, peaks
+from harness.codecs.codec import Decoded, Targets, register_codec
+from harness.codecs.maps import MapCodec
+from harness.codecs.peaks import peaks
 
-__all__ = ["HeatmapCodec", "quarter_shift"]
+__all__ = ["HeatmapCodec", "classic_window", "quarter_shift"]
 
 Shift = Literal["both", "per_axis", "none"]
-Activation = Literal["none", "softmax"]
 
 
-class HeatmapCodec:
+@dataclass(kw_only=True, eq=False)
+class HeatmapCodec(MapCodec):
     """Maps (B,J,h,w) with a Gaussian of `sigma` cells at the joint's nearest cell (codecs spec 2, 3, 6).
 
-    `size` (width, height) of the network input; one cell is `stride` input px. `shift` moves a decoded cell by a
-    quarter towards its higher neighbour: "both" axes or none (HRNet), "per_axis" (mmpose), "none". `flip_shift` moves
-    flipped-back maps by one cell (HRNet, mmpose; not DARK, UDP). `activation` "softmax" reads the maps as logits over
-    the cells, as training by cross-entropy leaves them, scaled so that a peak as sharp as the target scores 1.
+    `shift` moves a decoded cell by a quarter towards its higher neighbour: "both" axes or none (HRNet), "per_axis"
+    (mmpose), "none". The other options are those of MapCodec.
 
     >>> codec = HeatmapCodec(size=(32, 32), sigma=1.0)
     >>> targets = codec.encode(torch.tensor([[[12.0, 16.0]]]), torch.ones(1, 1))
@@ -32,37 +32,12 @@ class HeatmapCodec:
     ([[[3.0, 4.0]]], [[1.0]])
     """
 
-    geometry: Geometry = "plain"
-
-    def __init__(
-        self,
-        *,
-        size: tuple[int, int],
-        sigma: float = 2.0,
-        stride: int = 4,
-        shift: Shift = "both",
-        flip_shift: bool = True,
-        activation: Activation = "none",
-    ) -> None:
-        self.size = size
-        self.sigma = sigma
-        self.stride = stride
-        self.shift = shift
-        self.flip_shift = flip_shift
-        self.activation = activation
-
-    @property
-    def grid(self) -> tuple[int, int]:
-        """Cells (width, height) of a map."""
-        return self.size[0] // self.stride, self.size[1] // self.stride
+    shift: Shift = "both"
 
     def encode(self, joints: torch.Tensor, weights: torch.Tensor) -> Targets:
         """Joints (B,J,2) input px, weights (B,J) -> maps (B,J,h,w), zero for joints of weight 0 or off the grid."""
         radius = int(3 * self.sigma)
-        # float64 as in the original: the truncated cell of x.5 would differ in float32
-        cells = (joints.double() / self.stride + 0.5).nan_to_num(nan=-1e6).clamp(-1e6, 1e6).trunc().long()
-        limits = torch.tensor(self.grid, device=joints.device)
-        inside = ((cells - radius < limits) & (cells + radius + 1 >= 0)).all(-1)
+        cells, inside = classic_window(self.cells_of(joints), self.grid, radius=radius)
         weights = weights.float() * inside
         patch = torch.from_numpy(_padded_patch(self.sigma)).to(joints.device)
         columns, rows = (
@@ -74,25 +49,20 @@ class HeatmapCodec:
 
     def decode(self, outputs: torch.Tensor) -> Decoded:
         """Maps (B,J,h,w) -> joints in cells; the score is the map's maximum, unclipped."""
-        maps = self._activated(outputs.float())
+        maps = self.activated(outputs)
         cells, scores = peaks(maps)
         joints = cells.float()
         if self.shift != "none":
             joints = joints + quarter_shift(maps, cells, per_axis=self.shift == "per_axis")
         return Decoded(joints, scores, (maps.shape[-1], maps.shape[-2]))
 
-    def _activated(self, maps: torch.Tensor) -> torch.Tensor:
-        if self.activation == "none":
-            return maps
-        return maps.flatten(2).softmax(-1).view_as(maps) * (2 * torch.pi * self.sigma**2)
 
-    def flip_back(self, outputs: torch.Tensor, flip_order: torch.Tensor) -> torch.Tensor:
-        """Maps of the mirrored input -> maps of the input."""
-        return mirror_maps(outputs, flip_order, shift=self.flip_shift)
-
-    def merge(self, outputs: torch.Tensor, mirrored: torch.Tensor, flip_order: torch.Tensor) -> torch.Tensor:
-        """Mean of the maps and the flipped-back maps."""
-        return (outputs + self.flip_back(mirrored, flip_order)) * 0.5
+def classic_window(cells: torch.Tensor, grid: tuple[int, int], *, radius: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The nearest cells (B,J,2) int64 of unrounded ones, and (B,J) whether a window around them meets the grid."""
+    # float64 as in the original: the truncated cell of x.5 would differ in float32
+    nearest = (cells.double() + 0.5).trunc().long()
+    limits = torch.tensor(grid, device=cells.device)
+    return nearest, ((nearest - radius < limits) & (nearest + radius + 1 >= 0)).all(-1)
 
 
 def quarter_shift(maps: torch.Tensor, cells: torch.Tensor, *, per_axis: bool) -> torch.Tensor:
