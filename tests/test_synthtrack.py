@@ -111,7 +111,7 @@ def test_a_failure_leaves_nothing_and_the_next_run_mends(tmp_path, monkeypatch):
         write_sequence(partial, SMOKE, "train", 0)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cache, "write_split", fails_half_way)
+    monkeypatch.setattr(generate, "write_split", fails_half_way)
     with pytest.raises(KeyboardInterrupt):
         cache.make("smoke", "train", root)
     assert written and not written[0].exists() and not root.exists()

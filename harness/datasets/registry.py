@@ -18,15 +18,15 @@ __all__ = ["DatasetCard", "check_split", "datasets", "open_dataset", "register_d
 class DatasetCard:
     """What a user needs to know of a data set before having it, and how it is read.
 
-    `read(root, split)` returns a DataSet; `prepare(split)` makes an embedded data set and returns its root, None for
-    one that has to be downloaded; `evaluable` are the splits with public labels.
+    `read(root, split)` returns a DataSet; `prepare(split, progress=None)` makes an embedded data set and
+    returns its root, None for one that has to be downloaded; `evaluable` are the splits with public labels.
     """
 
     name: str
     title: str
     splits: tuple[str, ...]
     read: Callable[[Path, str], DataSet]
-    prepare: Callable[[str], Path] | None = None
+    prepare: Callable[..., Path] | None = None
     get_it: str = ""
     evaluable: tuple[str, ...] = ("train", "val")
 
@@ -55,17 +55,19 @@ def check_split(name: str, split: str) -> DatasetCard:
     return card
 
 
-def open_dataset(name: str, split: str, *, root: Path | None = None) -> DataSet:
+def open_dataset(
+    name: str, split: str, *, root: Path | None = None, progress: Callable[[int, int], None] | None = None
+) -> DataSet:
     """Read one split of a registered data set.
 
-    Embedded data sets are made on first use when no root is given. Raises UsageError for an unknown name or split,
-    DataError for a missing root or unusable files.
+    Embedded data sets are made on first use when no root is given; `progress` is then called with (frames done, frames
+    in all). Raises UsageError for an unknown name or split, DataError for a missing root or unusable files.
     """
     card = check_split(name, split)
     if root is None:
         if card.prepare is None:
             raise DataError(f"data set '{name}' needs --data-root DIR (where its images and labels lie). {card.get_it}")
-        root = card.prepare(split)
+        root = card.prepare(split) if progress is None else card.prepare(split, progress=progress)
     if not root.is_dir():
         raise DataError(
             f"{root}: no such folder; give --data-root the folder that holds the images and labels of {name}"

@@ -14,8 +14,7 @@ from harness.datasets.posetrack21 import read_posetrack21
 from harness.datasets.registry import DatasetCard, register_dataset
 from harness.datasets.sequences import DataSet
 from harness.datasets.synthtrack.cache import cache_folder, make, prepare
-from harness.datasets.synthtrack.generate import Progress, scene_of, write_sequence
-from harness.datasets.synthtrack.presets import PRESETS, VERSION, Preset
+from harness.datasets.synthtrack.presets import PRESETS, VERSION, Preset, Progress
 
 __all__ = [
     "PRESETS",
@@ -26,8 +25,6 @@ __all__ = [
     "make",
     "prepare",
     "read_synthtrack",
-    "scene_of",
-    "write_sequence",
 ]
 
 

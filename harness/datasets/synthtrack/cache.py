@@ -8,8 +8,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from harness.datasets.synthtrack.generate import CARD_FILE, Progress, write_split
-from harness.datasets.synthtrack.presets import VERSION, preset_named
+from harness.datasets.synthtrack.presets import CARD_FILE, VERSION, Progress, preset_named
 from harness.errors import DataError, UsageError
 
 __all__ = ["cache_folder", "make", "prepare"]
@@ -53,6 +52,9 @@ def make(
 
 
 def _make_locked(preset: str, split: str, root: Path, *, seed: int, progress: Progress | None, workers: int) -> None:
+    # Here and not above: who only reads or lists data sets need not wait for the generator and OpenCV.
+    from harness.datasets.synthtrack.generate import write_split
+
     prefix = f".{root.name}.partial-"
     # Whoever left these was killed: we hold the lock.
     for stale in root.parent.glob(prefix + "*"):

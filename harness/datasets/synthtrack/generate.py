@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -14,16 +14,21 @@ import orjson
 from harness.datasets.synthtrack.degrade import encode
 from harness.datasets.synthtrack.labels import label_scene
 from harness.datasets.synthtrack.layout import extras_json, posetrack_json
-from harness.datasets.synthtrack.presets import VERSION, Preset, difficulty_of, preset_named, sequence_seed, video_name
+from harness.datasets.synthtrack.presets import (
+    CARD_FILE,
+    VERSION,
+    Preset,
+    Progress,
+    difficulty_of,
+    preset_named,
+    sequence_seed,
+    video_name,
+)
 from harness.datasets.synthtrack.render import Renderer
 from harness.datasets.synthtrack.scene import Scene, draw_scene
 
-__all__ = ["CARD_FILE", "Progress", "scene_of", "write_sequence", "write_split"]
+__all__ = ["scene_of", "write_sequence", "write_split"]
 
-#: Called with (frames done, frames in all).
-Progress = Callable[[int, int], None]
-
-CARD_FILE = "synthtrack.json"
 _FEW_FRAMES = 100
 
 

@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from harness.errors import UsageError
 
-__all__ = ["PRESETS", "VERSION", "Difficulty", "Preset", "difficulty_of", "preset_named", "sequence_seed", "video_name"]
+__all__ = [
+    "CARD_FILE",
+    "PRESETS",
+    "VERSION",
+    "Difficulty",
+    "Preset",
+    "Progress",
+    "difficulty_of",
+    "preset_named",
+    "sequence_seed",
+    "video_name",
+]
 
 #: Part of the cache path; changes whenever a pixel or a label changes.
 VERSION = "1.0"
+
+#: Called with (frames done, frames in all).
+Progress = Callable[[int, int], None]
+
+#: Names preset, split and seed at the root of a complete split.
+CARD_FILE = "synthtrack.json"
 
 _SEED_BASES = {"train": 10_000_000, "val": 20_000_000, "test": 30_000_000}
 _SMOKE_BASE = 40_000_000
@@ -41,7 +58,7 @@ class Difficulty:
 
     `held_out_share` of the people draw from `held_out` motions; `near` is the chance that somebody stands beside
     another person, `spread` how far apart people stand otherwise (view widths); `foreground` the mean number of
-    foreground objects, `moving` the share of them that move; `shutter` in degrees of the frame interval; `hues` the range of
+    foreground objects, `moving` the share that moves; `shutter` in degrees of the frame interval; `hues` the range of
     background hues as fractions of the circle.
     """
 
