@@ -242,15 +242,19 @@ def test_dsnt_reads_maps_that_are_no_logits() -> None:
     mirrored=st.booleans(), style=st.sampled_from(["original", "mmpose"]),
 )  # fmt: skip
 def test_decoding_finds_the_joint_between_the_cells(x: float, y: float, name: str, mirrored: bool, style: str) -> None:
-    options = {"style": style} if name.startswith("udp") else {}
-    codec = codecs[name](size=(96, 128), **({"activation": "none", "geometry": "dark"} if name == "dsnt" else options))
+    # the disc of a map this small is a few cells wide, and smoothing it would move it
+    options = {
+        "dark": {}, "udp": {"style": style}, "udp_offset": {"style": style, "radius": 0.15, "kernel": 3},
+        "dsnt": {"activation": "none", "geometry": "dark"},
+    }  # fmt: skip
+    codec = codecs[name](size=(96, 128), **options[name])
     order = torch.tensor([1, 0])
     joints = torch.tensor([[[x, y], [95 - x, 127 - y]]])
     drawn = joints[:, order] * torch.tensor([-1.0, 1.0]) + torch.tensor([95.0, 0.0]) if mirrored else joints
     values = codec.encode(drawn, torch.ones(1, 2)).values
     decoded = codec.decode(codec.flip_back(values, order) if mirrored else values)
     scale = torch.tensor([95.0, 127.0]) / (torch.tensor(decoded.grid) - 1)
-    assert (decoded.joints * scale - joints).abs().max() < {"dsnt": 0.05, "udp_offset": 1.2}.get(name, 0.4)
+    assert (decoded.joints * scale - joints).abs().max() < (0.05 if name == "dsnt" else 0.4)
 
 
 @pytest.mark.parametrize("name", ["dark", "udp", "dsnt", "heatmap"])
