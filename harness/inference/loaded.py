@@ -66,10 +66,11 @@ def infer(
 
 def _normalised(method: Loaded, crops: torch.Tensor) -> torch.Tensor:
     """(B,T,H,W,3) uint8 -> (B,T,3,H,W) float32, channels last in memory as convolutions like it."""
-    spec = method.preset.crop
-    mean = torch.tensor(spec.mean, device=crops.device)
-    std = torch.tensor(spec.std, device=crops.device)
-    return crops.float().div_(255).sub_(mean).div_(std).permute(0, 1, 4, 2, 3)
+    spec, width = method.preset.crop, crops.shape[3]
+    # Rows of W * 3 values at once: broadcasting over the three channels alone is not vectorised.
+    mean = (torch.tensor(spec.mean, device=crops.device) * 255).repeat(width)
+    std = (torch.tensor(spec.std, device=crops.device) * 255).repeat(width)
+    return crops.flatten(3).float().sub_(mean).div_(std).view(crops.shape).permute(0, 1, 4, 2, 3)
 
 
 def _enter_precision(stack: ExitStack, device: torch.device, precision: str) -> None:
