@@ -9,13 +9,17 @@ from harness.datasets.sequences import DataSet, Sequence
 from harness.errors import UsageError
 from harness.predictions import Predictions
 from harness.registry import Registry
-from harness.scoring.posetrack21 import NAME as POSETRACK21
-from harness.scoring.posetrack21 import score_posetrack21
+from harness.scoring.endpoint import NAME as PCK
+from harness.scoring.endpoint import score_endpoint
 from harness.scoring.oks import NAME as OKS
 from harness.scoring.oks import score_oks
+from harness.scoring.posetrack21 import NAME as POSETRACK21
+from harness.scoring.posetrack21 import score_posetrack21
 from harness.scoring.poseval import NAME as POSEVAL
 from harness.scoring.poseval import score_poseval
 from harness.scoring.scores import Scores
+from harness.scoring.temporal import NAME as TEMPORAL
+from harness.scoring.temporal import score_temporal
 
 __all__ = ["COMPATS", "ScoringProtocol", "protocols", "score"]
 
@@ -42,6 +46,8 @@ protocols: Registry[ScoringProtocol] = Registry("protocol")
 protocols.add(POSEVAL, score_poseval)
 protocols.add(POSETRACK21, score_posetrack21)
 protocols.add(OKS, score_oks)
+protocols.add(PCK, score_endpoint)
+protocols.add(TEMPORAL, score_temporal)
 
 
 def score(
