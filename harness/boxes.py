@@ -17,7 +17,7 @@ from harness.datasets.json_files import read_json
 from harness.datasets.sequences import NO_TRACK, DataSet, Truth
 from harness.errors import DataError
 
-__all__ = ["Boxes", "box_recall", "boxes_from_file", "boxes_from_truth", "overlap"]
+__all__ = ["Boxes", "box_recall", "boxes_from_file", "boxes_from_truth", "enlarged", "overlap", "revised"]
 
 
 @dataclass(frozen=True)
@@ -149,6 +149,35 @@ def overlap(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[
     union = areas[0][:, None] + areas[1][None] - inside
     result: NDArray[np.float64] = np.divide(inside, union, out=np.zeros_like(inside), where=union > 0)
     return result
+
+
+def revised(
+    boxes: Boxes,
+    *,
+    note: str,
+    rows: NDArray[np.int64] | None = None,
+    corners: NDArray[np.float64] | None = None,
+    track_ids: NDArray[np.int64] | None = None,
+) -> Boxes:
+    """Some `rows` of the boxes, with other `corners` (N,4) xyxy or `track_ids` (N,); `note` is added to the source."""
+    chosen = np.arange(len(boxes)) if rows is None else rows
+    return _boxes(
+        boxes.sequence[chosen], boxes.frame[chosen], (boxes.boxes if corners is None else corners)[chosen],
+        boxes.scores[chosen], (boxes.track_ids if track_ids is None else track_ids)[chosen],
+        source=f"{boxes.source}, {note}" if note else boxes.source, file_sha256=boxes.file_sha256,
+    )  # fmt: skip
+
+
+def enlarged(boxes: Boxes, factor: float) -> Boxes:
+    """The boxes with their sides multiplied by `factor`, about their centres and not clipped.
+
+    >>> one = Boxes(*[np.zeros(1, dtype=np.int64)] * 2, np.array([[0.0, 0, 10, 20]]), np.ones(1), np.zeros(1), "x", "")
+    >>> enlarged(one, 1.5).boxes.tolist()
+    [[-2.5, -5.0, 12.5, 25.0]]
+    """
+    low, high = boxes.boxes[:, :2], boxes.boxes[:, 2:]
+    centre, half = (low + high) / 2, (high - low) / 2 * factor
+    return revised(boxes, note=f"enlarged by {factor:g}", corners=np.hstack([centre - half, centre + half]))
 
 
 def _given_or_from_joints(truth: Truth, factor: float, margin: float) -> NDArray[np.float64]:

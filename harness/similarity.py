@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from harness.skeletons import OKS_SIGMAS, Skeleton
 
-__all__ = ["joint_distances", "keypoint_similarity", "oks_sigmas"]
+__all__ = ["joint_distances", "keypoint_similarity", "oks_sigmas", "pose_boxes"]
 
 Floats = NDArray[np.float64]
 
@@ -47,3 +47,15 @@ def oks_sigmas(skeleton: Skeleton) -> Floats:
     [0.026, 0.025, 0.025]
     """
     return np.array([OKS_SIGMAS.get(name, OKS_SIGMAS["nose"]) for name in skeleton.names])
+
+
+def pose_boxes(boxes: Floats, joints: Floats) -> Floats:
+    """(N,4) the boxes, or where they are not known (NaN) the extents of the joints (N,J,2), NaN for absent ones.
+
+    >>> pose_boxes(np.full((1, 4), np.nan), np.array([[[1.0, 5.0], [3.0, 2.0], [np.nan, np.nan]]])).tolist()
+    [[1.0, 2.0, 3.0, 5.0]]
+    """
+    lacking = ~np.isfinite(boxes).all(axis=1) & ~np.isnan(joints).all(axis=(1, 2))
+    filled = boxes.copy()
+    filled[lacking] = np.hstack([np.nanmin(joints[lacking], axis=1), np.nanmax(joints[lacking], axis=1)])
+    return filled

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from harness.errors import DataError, UsageError
 from harness.predictions import Predictions, person_numbers
-from harness.similarity import oks_sigmas
+from harness.similarity import oks_sigmas, pose_boxes
 from harness.skeletons import Skeleton
 from harness.suppression.oks import instance_scores, oks_suppression, soft_oks_suppression
 from harness.suppression.parametric import SIMILARITY, MergedPoses, merge_poses, merge_poses_original
@@ -143,7 +143,7 @@ def _people(predictions: Predictions, areas: Floats | None) -> People:
     joints = np.where(present[:, :, None], predictions.joints, np.nan)
     scores = np.where(present, np.nan_to_num(predictions.scores), 0.0)
     scores = np.divide(scores, weights[:, None], out=np.zeros_like(scores), where=weights[:, None] > 0)
-    boxes = _boxes(predictions.boxes, joints)
+    boxes = pose_boxes(predictions.boxes, joints)
     if areas is None:
         areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
     if not (areas > 0).all():
@@ -153,16 +153,6 @@ def _people(predictions: Predictions, areas: Floats | None) -> People:
             f"{predictions.person[row]}: the area is {areas[row]:g} px^2; suppression needs boxes with an extent"
         )
     return People(joints, scores, boxes, weights, areas, predictions.skeleton)
-
-
-def _boxes(boxes: Floats, joints: Floats) -> Floats:
-    """(N,4) the boxes, or the extents of the joints where there are none."""
-    lacking = ~np.isfinite(boxes).all(axis=1) & ~np.isnan(joints).all(axis=(1, 2))
-    if not lacking.any():
-        return boxes
-    filled = boxes.copy()
-    filled[lacking, :2], filled[lacking, 2:] = np.nanmin(joints[lacking], axis=1), np.nanmax(joints[lacking], axis=1)
-    return filled
 
 
 def _rebuilt(predictions: Predictions, survivors: list[tuple[NDArray[np.int64], Survivors]]) -> Predictions:
