@@ -1,0 +1,214 @@
+"""Clean-up, matching and AP by hand, and every refusal with its message."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import small_scenes as small
+
+from harness.errors import DataError, UsageError
+from harness.scoring import counted, match, poseval_scene, precision_recall, protocols, score
+from harness.scoring.average_precision import Curve, area, curve, ranked
+from harness.scoring.polygons import strictly_inside
+from harness.scoring.ragged import blocks, pairs_within
+
+A, B = small.pose(100, 50), small.pose(700, 50)
+
+
+def scored(truth, found, **options):
+    sequences = (small.sequence(truth, **{key: options.pop(key) for key in ("frames", "ignore") if key in options}),)
+    return score(sequences, small.predictions(found, sequences, **options))
+
+
+def test_average_precision_by_hand():
+    """Ranks: hit, false, hit over two people: precision 1, 1/2, 2/3 at recall 1/2, 1/2, 1: 1/2 + 1/2 x 2/3."""
+    clutter = small.pose(5000, 5000)
+    found = scored([(0, 1, A), (0, 2, B)], [(0, 1, A), (0, 2, clutter), (0, 3, B)], scores=[0.9, 0.8, 0.7])
+    assert found.value("ap", joint="left_knee") == pytest.approx(100 * (0.5 + 0.5 * 2 / 3))
+    assert found.value("precision") == pytest.approx(100 * 2 / 3) and found.value("recall") == 100
+    row = found.select(metric="ap", joint="total").entries[0]
+    assert (row.n_truth, row.n_predicted) == (30, 45)
+
+
+def test_equal_scores_rank_later_ones_first_and_are_bounded():
+    clutter = small.pose(5000, 5000)
+    found = scored([(0, 1, A)], [(0, 1, A), (0, 2, clutter)], scores=[0.5, 0.5])
+    row = found.select(metric="ap", joint="nose").entries[0]
+    assert (row.value, row.low, row.high) == (50, 50, 100)
+    assert any("between 50.00 and 100.00" in text for text in found.warnings)
+
+
+def test_the_gate_is_inclusive():
+    edge, beyond = A + np.array([30.0, 0.0]), A + np.array([30.5, 0.0])
+    assert scored([(0, 1, A)], [(0, 1, edge)]).value("recall") == 100
+    assert scored([(0, 1, A)], [(0, 1, beyond)]).value("recall") == 0
+
+
+def test_a_better_prediction_takes_the_person_whatever_the_scores():
+    """The first prediction has most joints right; the second, better scored, has one: it is a false positive."""
+    poor = A + np.array([40.0, 0.0])
+    poor[small.BODY[0]] = A[small.BODY[0]]
+    found = scored([(0, 1, A)], [(0, 1, A), (0, 2, poor)], scores=[0.1, 0.9])
+    assert found.value("precision", joint="right_ankle") == 50
+    assert found.value("ap", joint="right_ankle") == 50
+
+
+def test_a_joint_the_truth_lacks_is_a_false_positive_of_the_matched_person():
+    sequences = (small.sequence([(0, 1, A)], absent=[(0, "nose")]),)
+    found = score(sequences, small.predictions([(0, 1, A)], sequences))
+    assert np.isnan(found.value("ap", joint="nose")) and found.value("precision", joint="nose") == 0
+    assert found.value("ap") == 100 and found.value("precision") == pytest.approx(100 * 14 / 15)
+
+
+def test_a_joint_never_predicted_is_zero_and_enters_the_mean():
+    sequences = (small.sequence([(0, 1, A)]),)
+    found = score(sequences, small.predictions([(0, 1, A)], sequences, absent=[(0, "nose")]))
+    assert found.value("ap", joint="nose") == 0 and found.value("ap") == pytest.approx(100 * 14 / 15)
+    assert found.groups()["Head"] == pytest.approx(100 * 2 / 3)
+
+
+def test_ignore_regions_take_joints_from_both_sides_and_empty_people():
+    everything = np.array([[0.0, 0.0], [400.0, 0.0], [400.0, 400.0], [0.0, 400.0]])
+    sequences = (small.sequence([(0, 1, A), (0, 2, B)], ignore={0: (everything,)}),)
+    scene = poseval_scene(sequences, small.predictions([(0, 1, A), (0, 2, B)], sequences))
+    assert len(scene.truth) == len(scene.predicted) == 1
+    assert scene.truth.row.tolist() == [1] and scene.predicted.row.tolist() == [1]
+
+
+def test_events_are_rows_in_file_order():
+    sequences = (small.sequence([(0, 7, A), (2, 7, A)], frames=3),)
+    found = small.predictions([(0, 1, A), (0, 2, B), (1, 1, A), (2, 1, A + 6.0)], sequences)
+    events = match(poseval_scene(sequences, found)).events()
+    assert events.frame.tolist() == [0] * 30 + [2] * 15
+    assert events.joint.tolist() == list(range(15)) * 3
+    assert events.row.tolist() == [0] * 15 + [1] * 15 + [3] * 15
+    assert events.truth_row.tolist() == [0] * 15 + [-1] * 15 + [1] * 15
+    np.testing.assert_allclose(events.distance[-15:], np.sqrt(72) / 60)
+    assert np.isnan(events.distance[15:30]).all()
+
+
+def test_restricted_counts_add_to_the_whole():
+    """Disjoint masks on truth and predictions: denominators and hits add up; everything kept is the plain AP."""
+    sequences = (small.sequence([(0, 1, A), (0, 2, B)]),)
+    table = match(poseval_scene(sequences, small.predictions([(0, 1, A), (0, 2, B)], sequences)))
+    truth = np.zeros(table.scene.truth.present.shape, dtype=bool)
+    truth[0] = True
+    keep = table.on_predictions(truth, unmatched=False)
+    first = precision_recall(counted(table, keep=keep, truth_keep=truth))
+    second = precision_recall(counted(table, keep=~keep, truth_keep=~truth))
+    whole = precision_recall(counted(table))
+    assert np.array_equal(first.n_truth + second.n_truth, whole.n_truth)
+    assert np.array_equal(first.n_hit + second.n_hit, whole.n_hit)
+    everything = precision_recall(counted(table, keep=np.ones_like(keep), truth_keep=np.ones_like(truth)))
+    assert np.array_equal(everything.ap, whole.ap)
+
+
+def test_rows_out_of_order_are_put_in_order():
+    sequences = (small.sequence([(0, 1, A), (1, 1, A)]),)
+    backwards = small.predictions([(1, 1, A), (0, 1, A)], sequences)
+    assert match(poseval_scene(sequences, backwards)).scene.predicted.row.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("point", "expected"),
+    [((2, 2), True), ((0, 2), False), ((2, 0), False), ((4, 4), False), ((5, 2), False), ((2, 4), False)],
+)
+def test_border_points_are_outside(point, expected):
+    square = np.array([[0.0, 0.0], [4.0, 0.0], [4.0, 4.0], [0.0, 4.0]])
+    for polygon in (square, square[::-1], np.roll(square, 2, axis=0), np.vstack([square, square[:1]])):
+        assert strictly_inside(np.array([point], dtype=float), polygon).tolist() == [expected]
+
+
+def test_bow_tie_and_nan():
+    tie = np.array([[0.0, 0.0], [4.0, 4.0], [4.0, 0.0], [0.0, 4.0]])
+    points = np.array([[1.0, 2.0], [3.0, 2.0], [2.0, 1.0], [2.0, 3.0], [np.nan, 1.0]])
+    assert strictly_inside(points, tie).tolist() == [True, True, False, False, False]
+
+
+def test_integral_and_ranking_primitives():
+    assert area(Curve(np.array([1.0]), np.array([1.0]))) == 1
+    assert area(curve(np.array([False, True]), 1)) == 0.5
+    events = ranked(np.array([0.1, 0.3, 0.2]), np.array([True, False, True]), np.zeros(3, dtype=int), 2)
+    assert events.score.tolist() == [0.3, 0.2, 0.1] and events.hit.tolist() == [False, True, True]
+    assert not events.tied
+    left, right = pairs_within(np.array([0, 2]), np.array([0, 3]))
+    assert left.tolist() == [1, 1] and right.tolist() == [3, 4]
+    assert list(blocks(np.array([0, 0, 5]), 4)) == [(0, 2), (2, 3)]
+
+
+# Refusals.
+
+
+def test_no_sequence_in_common():
+    sequences = (small.sequence([(0, 1, A)]),)
+    other = dataclasses.replace(small.predictions([(0, 1, A)], sequences), sequence_names=("000009_mpii_test",))
+    with pytest.raises(DataError, match=r"share no sequence.*000009_mpii_test.*000001_mpii_test"):
+        score(sequences, other)
+
+
+def test_a_sequence_without_predictions_entry():
+    sequences = (small.sequence([(0, 1, A)]), small.sequence([(0, 1, A)], name="000002_mpii_test"))
+    with pytest.raises(DataError, match="1 of 2 sequences: 000002_mpii_test"):
+        score(sequences, small.predictions([(0, 1, A)], sequences[:1]))
+
+
+def test_predictions_beyond_the_sequence():
+    sequences = (small.sequence([(0, 1, A)]),)
+    with pytest.raises(DataError, match=r"000001_mpii_test.*frame position 3.*1 frames"):
+        score(sequences, small.predictions([(3, 1, A)], sequences))
+
+
+def test_a_person_without_head_box_where_there_are_predictions():
+    people = [(0, 4, A), (1, 4, A)]
+    sequences = (small.sequence(people, heads=[small.HEAD, [np.nan] * 4]),)
+    with pytest.raises(DataError, match=r"frame 1 .*000001.jpg.*head box.*track id 4"):
+        score(sequences, small.predictions([(0, 1, A), (1, 1, A)], sequences))
+    assert score(sequences, small.predictions([(0, 1, A)], sequences)).value("recall") == 50
+
+
+def test_a_region_of_two_points():
+    sequences = (small.sequence([(0, 1, A)], ignore={0: (np.zeros((2, 2)),)}),)
+    with pytest.raises(DataError, match="fewer than 3 points"):
+        score(sequences, small.predictions([(0, 1, A)], sequences))
+
+
+def test_shared_track_ids_name_the_frame():
+    sequences = (small.sequence([(0, 1, A), (1, 1, A)]),)
+    found = small.predictions([(0, 5, A), (1, 6, A), (1, 6, B)], sequences)
+    with pytest.raises(DataError, match=r"frame 1 \(images.*share track id 6"):
+        score(sequences, found)
+    assert score(sequences, found, compat="fixed").value("ap") > 0
+
+
+@pytest.mark.parametrize("protocol", sorted(protocols))
+def test_truth_without_people(protocol):
+    sequences = (small.sequence([], frames=2),)
+    with pytest.raises(DataError, match="nothing to score"):
+        score(sequences, small.predictions([(0, 1, A)], sequences), protocol=protocol)
+
+
+@pytest.mark.parametrize("protocol", sorted(protocols))
+def test_no_predictions_at_all(protocol):
+    sequences = (small.sequence([(0, 1, A), (1, 1, A), (2, 1, A)]),)
+    found = score(sequences, small.predictions([], sequences), protocol=protocol)
+    assert any("no pose was predicted" in text for text in found.warnings) or protocol in ("oks", "pck", "temporal")
+    if protocol in ("poseval", "posetrack21", "oks"):
+        assert found.value("ap") == 0
+
+
+def test_names_are_suggested():
+    sequences = (small.sequence([(0, 1, A)]),)
+    with pytest.raises(UsageError, match="did you mean 'poseval'"):
+        score(sequences, small.predictions([(0, 1, A)], sequences), protocol="posevall")
+    with pytest.raises(UsageError, match="official or fixed"):
+        score(sequences, small.predictions([(0, 1, A)], sequences), compat="upstream")
+
+
+def test_predictions_in_the_wrong_place_are_told():
+    found = scored([(0, 1, A)], [(0, 1, A + 5000.0)])
+    assert any("joint order" in text for text in found.warnings)
+
+
+def test_unlikely_track_ids_are_told():
+    found = scored([(0, 1, A), (1, 1, A)], [(0, 10_000, A), (1, 10_000, A)])
+    assert any("10000" in text for text in found.warnings)
