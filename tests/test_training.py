@@ -17,6 +17,7 @@ from harness.datasets import DataSet, Frame, Sequence, Truth
 from harness.errors import DataError, UsageError, WeightsError
 from harness.inference.crops import centre_and_scale, crop_matrices, warp
 from harness.inference.images import read_image
+from harness.inference.loaded import Loaded
 from harness.methods import CropSpec, MethodCard, Preset
 from harness.skeletons import POSETRACK17
 from harness.training import Augmentation, Recipe, losses, train
@@ -25,6 +26,7 @@ from harness.training.held_out import held_out_sequences
 from harness.training.losses import joint_mse, keypoint_mse, spatial_cross_entropy
 from harness.training.recipe import learning_rate
 from harness.training.samples import collect
+from harness.training.trainer import _clips
 
 DATA = Path(__file__).parent / "data"
 JOINTS = len(POSETRACK17)
@@ -213,6 +215,17 @@ def test_all_frames_of_a_clip_are_changed_alike(dataset):
     stream = stream_of(dataset, augmentation=Augmentation(), preset=preset)
     crops = stream.batch(1).crops
     assert np.array_equal(crops[:, 0], crops[:, 1]) and not np.array_equal(crops[:, 0], crops[:, 2])
+
+
+def test_colours_of_a_sample_change_by_its_gain_and_bias(dataset):
+    batch = stream_of(dataset, augmentation=Augmentation()).batch(2)
+    method = Loaded(CARD, "test", PRESET, Small(), HeatmapCodec(size=(24, 32)))
+    clips = _clips(method, batch, torch.device("cpu")).numpy()
+    assert clips.shape == (8, 1, 3, 32, 24) and len(np.unique(batch.gain)) == 24
+    for row, place, channel, y, x in np.random.default_rng(0).integers(0, [8, 1, 3, 32, 24], (50, 5)):
+        value = batch.crops[row, place, y, x, channel] / 255 * batch.gain[row, channel] + batch.bias[row, channel]
+        expected = (np.clip(value, 0, 1) - PRESET.crop.mean[channel]) / PRESET.crop.std[channel]
+        assert clips[row, place, channel, y, x] == pytest.approx(expected, abs=1e-5)
 
 
 def test_stream_is_seeded_and_covers_every_sample_once_an_epoch(dataset):

@@ -197,11 +197,12 @@ def _stream(method: Loaded, samples: Samples, recipe: Recipe, seed: int) -> Stre
 
 def _clips(method: Loaded, batch: Batch, device: torch.device) -> torch.Tensor:
     """(B,T,3,H,W) normalised, with the colours of every sample changed alike in all its frames."""
-    spec = method.preset.crop
-    mean, std = (torch.tensor(values, device=device) for values in (spec.mean, spec.std))
-    gain, bias = (torch.from_numpy(values).to(device)[:, None, None, None] for values in (batch.gain, batch.bias))
-    values = torch.from_numpy(batch.crops).to(device).float().div_(255).mul_(gain).add_(bias).clamp_(0, 1)
-    return values.sub_(mean).div_(std).permute(0, 1, 4, 2, 3)
+    spec, width = method.preset.crop, batch.crops.shape[3]
+    mean, std = (torch.tensor(values, device=device).repeat(width) for values in (spec.mean, spec.std))
+    gain, bias = (np.tile(values, width)[:, None, None] for values in (batch.gain / 255, batch.bias))
+    values = torch.from_numpy(batch.crops).to(device).flatten(3).float()
+    values = values.mul_(torch.from_numpy(gain).to(device)).add_(torch.from_numpy(bias).to(device)).clamp_(0, 1)
+    return values.sub_(mean).div_(std).view(batch.crops.shape).permute(0, 1, 4, 2, 3)
 
 
 def _steps(trainer: Trainer, seconds: float | None, epochs: float | None) -> int:
