@@ -5,6 +5,7 @@ Source: specification of poseval section 2.2, checked against its golden files.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,10 @@ from harness.datasets.columns import (
     Columns,
     frame_number,
     integers,
+    numbers,
     polygons,
     rows_of_numbers,
     xyxy,
-)
-from harness.datasets.columns import (
-    numbers as one_each,
 )
 from harness.datasets.sequences import NO_TRACK, Polygon
 from harness.errors import DataError, listed
@@ -41,80 +40,124 @@ def parse_images(document: Record, source: str, *, predictions: bool = False) ->
     """
     images, annotations = _records(document, "images", source), _records(document, "annotations", source)
     names = _joint_names(document, source)
-
-    def image_record(row: int) -> str:
-        return f"{source}: image {row} ({images[row].get('file_name', 'no file_name')})"
-
-    def record(row: int) -> str:
-        return f"{source}: annotation {row} (id {annotations[row].get('id')}, image {annotations[row].get('image_id')})"
-
-    ids = [image.get("id") for image in images]
-    if None in ids:
-        raise DataError(f"{image_record(ids.index(None))}: key 'id' is missing")
-    image_ids = integers(ids, missing=NO_NUMBER, what="id", record=image_record)
-    first: dict[int, int] = {}
-    for position, number in enumerate(image_ids.tolist()):
-        first.setdefault(number, position)
-    frame = _positions(annotations, first, record)
-    original = [first[number] for number in image_ids.tolist()]
-    file_names = tuple([images[position].get("file_name", "") for position in original])
-    if set(map(type, file_names)) - {str} or (not predictions and "" in file_names) or "\0" in "".join(file_names):
-        row = next(row for row, name in enumerate(file_names) if not isinstance(name, str) or not name or "\0" in name)
-        raise DataError(f"{image_record(row)}: file_name is {file_names[row]!r}, expected a path")
-
-    width = 3 * len(names)
-    lists = [annotation.get("keypoints") for annotation in annotations]
-    limit = None if predictions else LARGEST_PIXEL
-    raw = rows_of_numbers(lists, width, blank=0.0, what="keypoints", record=record, limit=limit)
-    points = _to_skeleton(raw.reshape(len(annotations), len(names), 3), names, fill=0.0)
-    joints, third = np.ascontiguousarray(points[:, :, :2]), np.ascontiguousarray(points[:, :, 2])
-    present = points.any(axis=2)
-    peopled = set(frame.tolist())
-    rows = np.argsort(frame, kind="stable")
-    if len(first) < len(images):
-        rows, frame = _repeated(frame, original)
-    else:
-        frame = frame[rows]
-
-    def numbers(key: str, count: int, blank: float, maximum: float | None = None) -> NDArray[np.float64]:
-        values = [annotation.get(key) for annotation in annotations]
-        return rows_of_numbers(values, count, blank=blank, what=key, record=record, limit=maximum)[rows]
-
-    def whole(key: str) -> NDArray[np.int64]:
-        values = [annotation.get(key) for annotation in annotations]
-        return integers(values, missing=NO_TRACK, what=key, record=record)[rows]
-
-    scores = np.full((len(rows), len(POSETRACK17)), np.nan)
-    if predictions and any(annotation.get("scores") for annotation in annotations):
-        scores = _to_skeleton(numbers("scores", len(names), np.nan), names, fill=np.nan)
-    visibility = None
-    if any("visibility" in annotation for annotation in annotations):
-        visibility = _to_skeleton(numbers("visibility", len(names), 0.0), names, fill=0.0).clip(-1, 3).astype(np.int8)
-    heads = xyxy(numbers("bbox_head", 4, np.nan, limit))  # DetectAndTrack's conversion has the corners as head_box
-    person_scores = [annotation.get("score") for annotation in annotations]
+    image_ids, original = _image_ids(images, source)
+    frame, order = _places(annotations, image_ids, original, source)
+    people = _People(source, [annotations[row] for row in order], order, None if predictions else LARGEST_PIXEL)
+    taken = [images[position] for position in original]
+    file_names = _file_names(taken, source, required=not predictions)
+    labelled = _labelled(taken, frame)
+    raw = people.rows("keypoints", 3 * len(names), blank=0.0)
+    points = _to_skeleton(raw.reshape(len(frame), len(names), 3), names, fill=0.0)
+    heads = xyxy(people.rows("bbox_head", 4))  # DetectAndTrack's conversion has the corners instead, as head_box
     return Columns(
         source=source,
         layout="images",
         images=file_names,
         numbers=np.fromiter(map(frame_number, file_names), dtype=np.int64, count=len(images)),
         image_ids=image_ids,
-        labelled=np.array([bool(images[at].get("is_labeled", at in peopled)) for at in original], dtype=bool),
-        sizes=tuple([_size(images[position], image_record, position) for position in original]),
+        labelled=labelled,
+        sizes=tuple([_size(image, source, position) for position, image in enumerate(taken)]),
         frame=frame,
-        joints=joints[rows],
-        third=third[rows],
-        present=present[rows],
-        scores=scores,
-        visibility=visibility,
-        boxes=xyxy(numbers("bbox", 4, np.nan, limit)),
-        head_boxes=np.where(np.isnan(heads), numbers("head_box", 4, np.nan, limit), heads),
-        track_ids=whole("track_id"),
-        person_ids=whole("person_id"),
-        person_scores=one_each(person_scores, what="score", record=record)[rows],
-        has_points=np.array([value is not None for value in lists], dtype=bool)[rows],
-        whole_numbers=_whole_numbers(raw, lists)[rows] if predictions else np.zeros(len(rows), dtype=bool),
-        ignore=_ignore_regions(images, original, image_record),
+        joints=np.ascontiguousarray(points[:, :, :2]),
+        third=np.ascontiguousarray(points[:, :, 2]),
+        present=points.any(axis=2),
+        scores=_to_skeleton(people.rows("scores", len(names), when=predictions), names, fill=np.nan),
+        visibility=_visibility(people, names),
+        boxes=xyxy(people.rows("bbox", 4)),
+        head_boxes=np.where(np.isnan(heads), people.rows("head_box", 4), heads),
+        track_ids=people.integers("track_id"),
+        person_ids=people.integers("person_id"),
+        person_scores=numbers(people.values("score"), what="score", record=people.record),
+        has_points=np.array([value is not None for value in people.values("keypoints")], dtype=bool),
+        whole_numbers=_whole_numbers(raw, people.values("keypoints"), when=predictions),
+        ignore=_ignore_regions(taken, source),
     )
+
+
+@dataclass(frozen=True)
+class _People:
+    """The annotations in the order of their frames; `order` are their places in the file, for messages."""
+
+    source: str
+    annotations: list[Record]
+    order: list[int]
+    limit: float | None
+
+    def record(self, row: int) -> str:
+        return _annotation(self.source, self.order[row], self.annotations[row])
+
+    def values(self, key: str) -> list[Any]:
+        return [annotation.get(key) for annotation in self.annotations]
+
+    def rows(self, key: str, width: int, *, blank: float = np.nan, when: bool = True) -> NDArray[np.float64]:
+        values = self.values(key) if when else [None] * len(self.annotations)
+        limit = None if key == "scores" else self.limit
+        return rows_of_numbers(values, width, blank=blank, what=key, record=self.record, limit=limit)
+
+    def integers(self, key: str) -> NDArray[np.int64]:
+        return integers(self.values(key), missing=NO_TRACK, what=key, record=self.record)
+
+
+def _annotation(source: str, row: int, annotation: Record) -> str:
+    return f"{source}: annotation {row} (id {annotation.get('id')}, image {annotation.get('image_id')})"
+
+
+def _image(source: str, position: int, image: Record) -> str:
+    return f"{source}: image {position} ({image.get('file_name', 'no file_name')})"
+
+
+def _image_ids(images: list[Record], source: str) -> tuple[NDArray[np.int64], list[int]]:
+    """(F,) image ids, and for every frame the place of the first image of its id, whose record it gets."""
+    ids = [image.get("id") for image in images]
+    if None in ids:
+        position = ids.index(None)
+        raise DataError(f"{_image(source, position, images[position])}: key 'id' is missing")
+    image_ids = integers(ids, missing=NO_NUMBER, what="id", record=lambda at: _image(source, at, images[at]))
+    first: dict[int, int] = {}
+    return image_ids, [first.setdefault(number, at) for at, number in enumerate(image_ids.tolist())]
+
+
+def _places(
+    annotations: list[Record], image_ids: NDArray[np.int64], original: list[int], source: str
+) -> tuple[NDArray[np.int64], list[int]]:
+    """Frame of every person, ascending, and its annotation; people of an id that several frames share are repeated."""
+    first = dict(zip(image_ids.tolist(), original, strict=True))
+    ids = [annotation.get("image_id") for annotation in annotations]
+    found = [first.get(number) if isinstance(number, int) else None for number in ids]
+    if None in found:
+        row = found.index(None)
+        record = _annotation(source, row, annotations[row])
+        raise DataError(f"{record}: image_id {ids[row]!r} is not the id of any image of the file")
+    frame = np.array(found, dtype=np.int64)
+    if len(first) == len(original):
+        order = np.argsort(frame, kind="stable")
+        return frame[order], order.tolist()
+    rows = [np.flatnonzero(frame == position) for position in original]
+    frames = np.repeat(np.arange(len(original)), [len(people) for people in rows])
+    return frames, [row for people in rows for row in people.tolist()]
+
+
+def _file_names(images: list[Record], source: str, *, required: bool) -> tuple[str, ...]:
+    names = tuple([image.get("file_name", "") for image in images])
+    if set(map(type, names)) - {str} or (required and "" in names) or "\0" in "".join(names):
+        at = next(at for at, name in enumerate(names) if not isinstance(name, str) or not name or "\0" in name)
+        raise DataError(f"{_image(source, at, images[at])}: file_name is {names[at]!r}, expected a path")
+    return names
+
+
+def _labelled(images: list[Record], frame: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """What `is_labeled` says; frames with people where it is absent."""
+    peopled = np.bincount(frame, minlength=len(images)) > 0
+    stated = [image.get("is_labeled") for image in images]
+    given = [some if flag is None else bool(flag) for flag, some in zip(stated, peopled.tolist(), strict=True)]
+    return np.array(given, dtype=bool)
+
+
+def _visibility(people: _People, names: list[str]) -> NDArray[np.int8] | None:
+    if not any(people.values("visibility")):
+        return None
+    values = _to_skeleton(people.rows("visibility", len(names), blank=0.0), names, fill=0.0)
+    return values.clip(-1, 3).astype(np.int8)
 
 
 def _records(document: Record, key: str, source: str) -> list[Record]:
@@ -144,22 +187,6 @@ def _joint_names(document: Record, source: str) -> list[str]:
     return names
 
 
-def _positions(annotations: list[Record], first: dict[int, int], record: Any) -> NDArray[np.int64]:
-    ids = [annotation.get("image_id") for annotation in annotations]
-    found = [first.get(number) if isinstance(number, int) else None for number in ids]
-    if None in found:
-        row = found.index(None)
-        raise DataError(f"{record(row)}: image_id {ids[row]!r} is not the id of any image of the file")
-    return np.array(found, dtype=np.int64)
-
-
-def _repeated(frame: NDArray[np.int64], original: list[int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows and frames when several frames share the people of one image id."""
-    rows = [np.flatnonzero(frame == position) for position in original]
-    frames = np.repeat(np.arange(len(original)), [len(found) for found in rows])
-    return np.concatenate([*rows, np.zeros(0, dtype=np.int64)]).astype(np.int64), frames
-
-
 def _to_skeleton(values: NDArray[np.float64], names: list[str], *, fill: float) -> NDArray[np.float64]:
     """Reorder axis 1 from the file's joint names to POSETRACK17; joints the file does not name get `fill`."""
     if tuple(names) == POSETRACK17.names:
@@ -171,38 +198,44 @@ def _to_skeleton(values: NDArray[np.float64], names: list[str], *, fill: float) 
     return result
 
 
-def _whole_numbers(raw: NDArray[np.float64], lists: list[Any]) -> NDArray[np.bool_]:
+def _whole_numbers(raw: NDArray[np.float64], lists: list[Any], *, when: bool) -> NDArray[np.bool_]:
+    if not when:
+        return np.zeros(len(raw), dtype=bool)
     whole: NDArray[np.bool_] = (raw == np.floor(raw)).all(axis=1)
     for row in np.flatnonzero(whole).tolist():
         whole[row] = not set(map(type, lists[row] or ())) - {int}
     return whole
 
 
-def _size(image: Record, record: Any, position: int) -> tuple[int, int] | None:
+def _size(image: Record, source: str, position: int) -> tuple[int, int] | None:
     width, height = image.get("width"), image.get("height")
     if width is None or height is None:
         return None
     if type(width) is int and type(height) is int and 0 < width < LARGEST_PIXEL and 0 < height < LARGEST_PIXEL:
         return width, height
-    raise DataError(f"{record(position)}: width and height are {width!r} and {height!r}, expected pixels")
+    raise DataError(
+        f"{_image(source, position, image)}: width and height are {width!r} and {height!r}, expected pixels"
+    )
 
 
-def _ignore_regions(images: list[Record], original: list[int], record: Any) -> dict[int, tuple[Polygon, ...]]:
+def _ignore_regions(images: list[Record], source: str) -> dict[int, tuple[Polygon, ...]]:
     outlines: list[tuple[Any, Any]] = []
     owners: list[tuple[int, int]] = []
-    for position, source in enumerate(original):
-        xs, ys = images[source].get("ignore_regions_x"), images[source].get("ignore_regions_y")
+    for position, image in enumerate(images):
+        xs, ys = image.get("ignore_regions_x"), image.get("ignore_regions_y")
         if xs is None or ys is None:
             continue
         if not isinstance(xs, list) or not isinstance(ys, list) or len(xs) != len(ys):
-            raise DataError(f"{record(source)}: ignore_regions_x and ignore_regions_y must be lists of one length")
+            record = _image(source, position, image)
+            raise DataError(f"{record}: ignore_regions_x and ignore_regions_y must be lists of one length")
         outlines += zip(xs, ys, strict=True)
         owners += [(position, number) for number in range(len(xs))]
 
-    def region_record(row: int) -> str:
-        return f"{record(original[owners[row][0]])}: ignore region {owners[row][1]}"
+    def record_of(row: int) -> str:
+        position, number = owners[row]
+        return f"{_image(source, position, images[position])}: ignore region {number}"
 
     found: dict[int, list[Polygon]] = {}
-    for (position, _), polygon in zip(owners, polygons(outlines, region_record), strict=True):
+    for (position, _), polygon in zip(owners, polygons(outlines, record_of), strict=True):
         found.setdefault(position, []).append(polygon)
     return {position: tuple(regions) for position, regions in found.items()}
