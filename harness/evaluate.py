@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from harness.boxes import Boxes, box_recall, boxes_from_file, boxes_from_truth
@@ -21,7 +22,8 @@ from harness.scoring import score
 
 __all__ = ["Evaluated", "Opened", "evaluate", "open_request", "prepare", "run_method"]
 
-Progress = Callable[[int, int], None]
+#: Called with (done, in all, of what); the clips of the run itself come without the last.
+Progress = Callable[..., None]
 
 _UNFINISHED = "unfinished"
 
@@ -52,7 +54,7 @@ def evaluate(
     A run that was interrupted continues with the sequences that are not finished. Raises the kinds of HarnessError;
     everything missing (weights, images, boxes) is found before the first frame is read.
     """
-    ready, opened = prepare(request)
+    ready, opened = prepare(request, progress=progress)
     draft = describe(request, ready, opened.dataset, opened.boxes, recall=opened.recall, partial=opened.partial)
     place = (draft.dataset.name, draft.dataset.split, draft.id)
     if not overwrite and (stored := results.existing(*place)) is not None:
@@ -68,17 +70,17 @@ def evaluate(
     return Evaluated(run, reused=False)
 
 
-def prepare(request: Request) -> tuple[Ready, Opened]:
+def prepare(request: Request, *, progress: Progress | None = None) -> tuple[Ready, Opened]:
     """The loaded method and the opened data of a request; all that is missing is told at once, wrong names first."""
     preset = methods[request.method].preset(request.preset)[1]
     check_split(request.dataset, request.split)
     problems: list[HarnessError] = []
     try:
-        opened = open_request(request, needs_images=bool(preset.support))
+        opened = open_request(request, needs_images=bool(preset.support), progress=progress)
     except HarnessError as problem:
         problems.append(problem)
     try:
-        ready = load_method(request.method, preset=request.preset, weights=request.weights)
+        ready = load_method(request.method, preset=request.preset, weights=request.weights, codec=request.codec)
     except HarnessError as problem:
         problems.append(problem)
     if problems:
@@ -86,12 +88,13 @@ def prepare(request: Request) -> tuple[Ready, Opened]:
     return ready, opened
 
 
-def open_request(request: Request, *, needs_images: bool) -> Opened:
+def open_request(request: Request, *, needs_images: bool, progress: Progress | None = None) -> Opened:
     """Open the data set and the boxes of a request.
 
     Sequences without their images are an error, or left out when the request allows it.
     """
-    dataset = open_dataset(request.dataset, request.split, root=request.data_root)
+    drawing = partial(progress, detail="frames of the embedded data drawn") if progress else None
+    dataset = open_dataset(request.dataset, request.split, root=request.data_root, progress=drawing)
     reasons = []
     if needs_images and (missing := missing_images(dataset)):
         dataset = _without_missing(request, dataset, missing)
@@ -99,11 +102,11 @@ def open_request(request: Request, *, needs_images: bool) -> Opened:
     if request.limit is not None and request.limit < len(dataset):
         reasons.append(f"first {request.limit} of {len(dataset)} sequences")
         dataset = replace(dataset, sequences=dataset.sequences[: request.limit])
-    partial = Partial("; ".join(reasons)) if reasons else None
+    left_out = Partial("; ".join(reasons)) if reasons else None
     if request.boxes == "truth":
-        return Opened(dataset, boxes_from_truth(dataset), partial=partial)
+        return Opened(dataset, boxes_from_truth(dataset), partial=left_out)
     boxes = boxes_from_file(Path(request.boxes), dataset, minimum_score=request.min_box_score)
-    return Opened(dataset, boxes, box_recall(boxes, dataset), partial)
+    return Opened(dataset, boxes, box_recall(boxes, dataset), left_out)
 
 
 def run_method(

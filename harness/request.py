@@ -29,6 +29,7 @@ class Request:
     data_root: Path | None = None
     preset: str | None = None
     weights: str | None = None
+    codec: str | None = None
     boxes: str = "truth"
     min_box_score: float = 0.2
     batch_size: int = 32

@@ -53,7 +53,7 @@ def command(
     wanted = [*dict.fromkeys(names), *([FLOOR] if floor and FLOOR not in names else [])]
     runs = []
     for name in wanted:
-        own = asked if name in names else {**asked, "preset": None, "weights": None}
+        own = asked if name in names else {**asked, "preset": None, "weights": None, "codec": None}
         request = Request(method=name, command=shlex.join(["harness", *sys.argv[1:]]), **own)
         with progress_bar(name) as report:
             try:

@@ -50,6 +50,7 @@ def run_options(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed((
         click.option("--preset", help="Size of the method; `harness methods show M` lists them."),
         click.option("--weights", help="A weights file, or a name of `harness weights list`."),
+        click.option("--codec", help="Read the outputs otherwise: heatmap, dark, udp or dsnt for maps."),
         click.option("--boxes", default="truth", show_default=True,
                      help="truth, or a detector's JSON file."),
         click.option("--min-box-score", type=float, default=0.2, show_default=True,

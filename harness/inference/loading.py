@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from harness.codecs import build_codec
+from harness.codecs import build_codec, read_as
 from harness.errors import WeightsError
 from harness.inference.loaded import Loaded
 from harness.methods import MethodCard, methods
@@ -28,13 +28,21 @@ class Ready:
     parameters: int
 
 
-def load_method(method: str | MethodCard, *, preset: str | None = None, weights: str | Path | None = None) -> Ready:
+def load_method(
+    method: str | MethodCard,
+    *,
+    preset: str | None = None,
+    weights: str | Path | None = None,
+    codec: str | None = None,
+) -> Ready:
     """Build a method by name and load its weights: those of the preset unless others are named.
 
-    Raises UsageError for an unknown name or preset, WeightsError where weights are needed and missing or do not fit.
+    `codec` reads the outputs otherwise than the preset does, where both are of one form. Raises UsageError for an
+    unknown name or preset or a codec that does not fit, WeightsError where weights are missing or do not fit.
     """
     card = method if isinstance(method, MethodCard) else methods[method]
     preset_name, chosen = card.preset(preset)
+    chosen = read_as(chosen, codec) if codec else chosen
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         module = card.build(chosen.options)
