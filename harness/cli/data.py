@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
 import click
+import orjson
 
 from harness.cli.options import format_option
-from harness.cli.output import emit_rows
+from harness.cli.output import emit_json, emit_rows, note, progress_bar
 from harness.datasets import check_split, datasets
-from harness.errors import UsageError
+from harness.datasets.findings import KINDS, Report
+from harness.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from harness.datasets.check import Images
 
 __all__ = ["command"]
 
@@ -36,4 +44,72 @@ def make(name: str, splits: tuple[str, ...]) -> None:
         raise UsageError(f"data set '{name}' cannot be made, only downloaded. {card.get_it}")
     for split in splits or card.splits:
         check_split(name, split)
-        click.echo(f"{split}: {card.prepare(split)}")
+        with progress_bar(f"{name} {split}") as report:
+            click.echo(f"{split}: {card.prepare(split, progress=report)}")
+
+
+@command.command("check")
+@click.argument("root", type=click.Path(path_type=Path))
+@click.option("--dataset", help="A name of `harness data list`; recognised from the files if not given.")
+@click.option("--split", "splits", multiple=True, help="A split to look at; every one that is there by default.")
+@click.option("--images", type=click.Choice(["decode", "names", "none"]), default="decode", show_default=True,
+              help="Decode every image, see whether it is there, or leave images out.")  # fmt: skip
+@click.option("--first", type=click.IntRange(1), default=2, show_default=True, help="Examples to show of each kind.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="JSON file for every finding.")
+@format_option("table", "json")
+def check(
+    root: Path,
+    dataset: str | None,
+    splits: tuple[str, ...],
+    images: Images,
+    first: int,
+    output: Path | None,
+    style: str,
+) -> None:
+    """Look at every label file and image of the data set in ROOT; exit code 3 if it cannot be used.
+
+    Errors make it unusable or its numbers wrong; warnings make some use impossible; notes are worth knowing.
+    """
+    from harness.datasets.check import check_data
+    from harness.results import write_atomically
+
+    report = check_data(root, name=dataset, splits=splits or None, images=images)
+    if output is not None:
+        write_atomically(output, orjson.dumps(report.as_plain(), option=orjson.OPT_INDENT_2))
+    if style == "json":
+        emit_json(report.as_plain())
+    else:
+        _print(report, first, output)
+    if not report.usable:
+        errors = sum(finding.severity == "error" for finding in report.findings)
+        raise DataError(f"{root}: not usable as {report.name}: {errors} error(s); mend the files named above")
+
+
+def _print(report: Report, first: int, output: Path | None) -> None:
+    click.echo(f"{report.root}: {report.name}\n")
+    emit_rows(_facts(report), "table")
+    shown = report.first_of_kinds(first)
+    more = ", the first of each kind" if len(report.findings) > len(shown) else ""
+    click.echo(f"\n{len(report.findings)} findings{more}")
+    for kind, count in report.count_of_kinds().items():
+        severity, meaning = KINDS[kind]
+        click.echo(f"\n{severity:<8}{kind} ({count}): {meaning}")
+        for finding in shown:
+            if finding.kind == kind:
+                click.echo(f"        {finding.file}: {finding.record}: {finding.found}")
+    if output is not None:
+        note(f"\nall of them: {output}")
+
+
+def _facts(report: Report) -> list[dict[str, Any]]:
+    """One row per fact, one column per split."""
+    flat: dict[str, dict[str, Any]] = {}
+    for split, facts in report.splits.items():
+        for name, value in facts.items():
+            nested = value.items() if isinstance(value, dict) else [("", value)]
+            for key, number in nested:
+                flat.setdefault(key or name, {})[split] = number
+    return [
+        {"": name.replace("_", " "), **{split: values.get(split, "") for split in report.splits}}
+        for name, values in flat.items()
+    ]

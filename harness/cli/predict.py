@@ -33,7 +33,8 @@ def command(method: str, output: Path, layout: str, overwrite: bool, **asked: An
     from harness.request import Request
 
     request = Request(method=method, **asked)
-    ready, opened = prepare(request)
+    with progress_bar(method) as report:
+        ready, opened = prepare(request, progress=report)
     unfinished = output / "unfinished"
     if overwrite:
         shutil.rmtree(unfinished, ignore_errors=True)
