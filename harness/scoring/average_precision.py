@@ -96,13 +96,12 @@ def counted(
     predicted, truth = table.scene.predicted.present, table.scene.truth.present
     predicted = predicted if keep is None else predicted & keep
     truth = truth if truth_keep is None else truth & truth_keep
-    n_truth = truth.sum(axis=0)
-    found = []
-    for joint in range(predicted.shape[1]):
-        people = np.flatnonzero(predicted[:, joint])
-        score, hit = table.scene.scores[people, joint], table.hit[people, joint]
-        found.append(ranked(score, hit, table.predicted_sequence[people], int(n_truth[joint])))
-    return tuple(found)
+    n_truth = truth.sum(axis=0).tolist()
+    columns = (np.ascontiguousarray(cells.T) for cells in (predicted, table.scene.scores, table.hit))
+    return tuple(
+        ranked(score[kept], hit[kept], table.predicted_sequence[kept], number)
+        for kept, score, hit, number in zip(*columns, n_truth, strict=True)
+    )
 
 
 def of_sequence(events: RankedEvents, sequence: int, n_truth: int) -> RankedEvents:

@@ -57,21 +57,20 @@ def with_frames(scene: Scene, kept: NDArray[np.bool_]) -> Scene:
 
 def regions_by_frame(scene: Scene, sequences: Series[Sequence]) -> dict[int, tuple[Polygon, ...]]:
     """Scene frame -> its ignore regions, only where there are any; raises DataError for one of fewer than 3 points."""
-    regions = {}
-    first = np.searchsorted(scene.frame_sequence, np.arange(len(sequences) + 1))
+    regions: dict[int, tuple[Polygon, ...]] = {}
+    first = np.searchsorted(scene.frame_sequence, np.arange(len(sequences) + 1)).tolist()
     for number, sequence in enumerate(sequences):
-        if not sequence.truth.ignore:
-            continue
         start, stop = first[number], first[number + 1]
         for frame, position in zip(range(start, stop), scene.frame_position[start:stop].tolist(), strict=True):
-            polygons = sequence.truth.ignore.get(position, ())
-            if any(len(polygon) < 3 for polygon in polygons):
+            polygons = sequence.truth.ignore.get(position)
+            if not polygons:
+                continue
+            if min(map(len, polygons)) < 3:
                 raise DataError(
                     f"{sequence.source or sequence.name}: frame {position} ({sequence.frames[position].image}) has an "
                     f"ignore region of fewer than 3 points; correct or remove it"
                 )
-            if polygons:
-                regions[frame] = polygons
+            regions[frame] = polygons
     return regions
 
 
@@ -105,10 +104,14 @@ def _frameswith_people(scene: Scene, sequences: Series[Sequence], *, first_video
 
 def _first_video(sequence: Sequence) -> NDArray[np.bool_]:
     """(F,) whether a frame's folder has the number (the text before the first "_") of the first frame's folder."""
-    folders = [frame.image.rpartition("/")[0] for frame in sequence.frames]
-    same = {folder: folder.rpartition("/")[2].partition("_")[0] for folder in set(folders)}
-    first = same[folders[0]] if folders else ""
-    return np.array([same[folder] == first for folder in folders], dtype=bool)
+    images = [frame.image for frame in sequence.frames]
+    folder = images[0].rpartition("/")[0] if images else ""
+    length = len(folder)
+    if all(image.startswith(folder) and image.rfind("/") == length for image in images):
+        return np.ones(len(images), dtype=bool)
+    folders = [image.rpartition("/")[0] for image in images]
+    video = {folder: folder.rpartition("/")[2].partition("_")[0] for folder in set(folders)}
+    return np.array([video[folder] == video[folders[0]] for folder in folders], dtype=bool)
 
 
 def _global_rows(scene: Scene, sequences: Series[Sequence]) -> Integers:

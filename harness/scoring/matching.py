@@ -168,9 +168,10 @@ def pair_blocks(scene: Scene) -> Iterator[tuple[Integers, Integers]]:
         yield left + people.start, right
 
 
-def _count(within: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """(n,) how many joints of a row; as a product with ones, which is far faster than summing short rows."""
-    return within.astype(np.float32) @ np.ones(within.shape[1], dtype=np.float32)
+def _count(within: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """(n,) how many joints of a row; einsum sums short rows many times faster than sum does."""
+    counts: NDArray[np.uint8] = np.einsum("ij->i", within.view(np.uint8))
+    return counts
 
 
 def _winners(left: Integers, right: Integers, share: NDArray[np.float64]) -> Integers:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from harness.scoring.ragged import Integers, counts_and_starts, pairs_within
 
-__all__ = ["strictly_inside", "strictly_inside_any"]
+__all__ = ["joints_inside", "strictly_inside"]
 
 
 def strictly_inside(points: NDArray[np.float64], polygon: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -21,33 +21,43 @@ def strictly_inside(points: NDArray[np.float64], polygon: NDArray[np.float64]) -
     >>> strictly_inside(np.array([[1.0, 1.0], [4.0, 2.0], [5.0, 1.0]]), square).tolist()
     [True, False, False]
     """
-    everything = np.zeros(len(points), dtype=np.int64)
-    return strictly_inside_any(points[:, 0], points[:, 1], everything, [polygon], np.zeros(1, dtype=np.int64), 1)
+    only = np.zeros(1, dtype=np.int64)
+    x, y = points[None, :, 0], points[None, :, 1]
+    inside: NDArray[np.bool_] = joints_inside(x, y, only, [polygon], only, 1)[0]
+    return inside
 
 
-def strictly_inside_any(
+def joints_inside(
     x: NDArray[np.float64],
     y: NDArray[np.float64],
-    point_group: Integers,
+    group: Integers,
     polygons: Sequence[NDArray[np.float64]],
     polygon_group: Integers,
     group_count: int,
 ) -> NDArray[np.bool_]:
-    """(M,) whether a point lies strictly inside any polygon of its own group (frame).
+    """(N,J) whether a joint lies strictly inside any polygon of its person's group (frame).
 
-    `x`, `y`, `point_group` (M,); `polygon_group` ascending, one per polygon. NaN is nowhere inside.
+    `x`, `y` (N,J); `group` (N,); `polygon_group` ascending, one per polygon. NaN is nowhere inside. Whole people, then
+    joints, are dismissed by bounding boxes first.
     """
     corners = np.concatenate(list(polygons))
     sizes = np.array([len(polygon) for polygon in polygons])
     first = np.cumsum(sizes) - sizes
     low, high = np.minimum.reduceat(corners, first), np.maximum.reduceat(corners, first)
     counts, starts = counts_and_starts(polygon_group, group_count)
-    point, polygon = pairs_within(counts[point_group], starts[point_group])
-    px, py = x[point], y[point]
-    near = (px > low[polygon, 0]) & (px < high[polygon, 0]) & (py > low[polygon, 1]) & (py < high[polygon, 1])
-    point, polygon = point[near], polygon[near]
-    inside = np.zeros(len(x), dtype=bool)
-    inside[point[_inside_pairs(x[point], y[point], polygon, corners, sizes)]] = True
+    person, polygon = pairs_within(counts[group], starts[group])
+    near = np.ones(len(person), dtype=bool)
+    for axis, values in enumerate((np.ascontiguousarray(x.T), np.ascontiguousarray(y.T))):
+        near &= np.fmax.reduce(values)[person] > low[polygon, axis]
+        near &= np.fmin.reduce(values)[person] < high[polygon, axis]
+    person, polygon = person[near], polygon[near]
+    boxed = (x[person] > low[polygon, :1]) & (x[person] < high[polygon, :1])
+    boxed &= (y[person] > low[polygon, 1:]) & (y[person] < high[polygon, 1:])
+    pair, joint = np.nonzero(boxed)
+    person, polygon = person[pair], polygon[pair]
+    hits = _inside_pairs(x[person, joint], y[person, joint], polygon, corners, sizes)
+    inside = np.zeros(x.shape, dtype=bool)
+    inside[person[hits], joint[hits]] = True
     return inside
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from harness.datasets.sequences import Polygon, Sequence
 from harness.errors import DataError, listed
 from harness.predictions import Predictions
-from harness.scoring.polygons import strictly_inside_any
+from harness.scoring.polygons import joints_inside
 from harness.scoring.ragged import Integers
 from harness.skeletons import POSETRACK15
 
@@ -106,7 +106,7 @@ def stack(sequences: Series[Sequence], predictions: Predictions) -> Scene:
     frame, row = _prediction_order(names, offsets, predictions)
     columns = predictions.skeleton.positions_of(POSETRACK15)
     scores = _rows(predictions.scores, columns, row)
-    scores[np.isnan(scores)] = UNSCORED
+    np.copyto(scores, UNSCORED, where=np.isnan(scores))
     x, y, present = _joints(predictions.joints, predictions.present, columns, row)
     return Scene(
         sequence_names=names,
@@ -129,10 +129,8 @@ def ignored_joints(people: People, regions: dict[int, tuple[Polygon, ...]], fram
     if len(touched):
         polygons = [polygon for frame in frames for polygon in regions[frame]]
         group = np.repeat(np.arange(len(frames)), [len(regions[frame]) for frame in frames])
-        points = np.repeat(numbers[people.frame[touched]], ignored.shape[1])
-        x, y = people.x[touched].ravel(), people.y[touched].ravel()
-        inside = strictly_inside_any(x, y, points, polygons, group, len(frames))
-        ignored[touched] = inside.reshape(len(touched), -1)
+        own = numbers[people.frame[touched]]
+        ignored[touched] = joints_inside(people.x[touched], people.y[touched], own, polygons, group, len(frames))
     return ignored
 
 
@@ -157,8 +155,8 @@ def _joints(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
     flat = joints.reshape(len(joints), 2 * joints.shape[1])
     x, y, present = _rows(flat, 2 * columns, row), _rows(flat, 2 * columns + 1, row), _rows(present, columns, row)
-    x[~present] = np.nan
-    y[~present] = np.nan
+    for values in (x, y):
+        np.copyto(values, np.nan, where=~present)
     return x, y, present
 
 
