@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-__all__ = ["BasicBlock", "Bottleneck", "convolution"]
+__all__ = ["BasicBlock", "Bottleneck", "chain", "convolution"]
 
 
 def convolution(inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1, relu: bool = True) -> nn.Sequential:
@@ -15,17 +15,20 @@ def convolution(inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1, 
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions and a shortcut; `inputs` -> `width` channels."""
+    """Two 3x3 convolutions and a shortcut; `inputs` -> `width` channels.
+
+    The shortcut is a 1x1 convolution where the shapes differ, or always with `project`.
+    """
 
     expansion = 1
 
-    def __init__(self, inputs: int, width: int, *, stride: int = 1) -> None:
+    def __init__(self, inputs: int, width: int, *, stride: int = 1, project: bool = False) -> None:
         super().__init__()
         self.conv1 = _bare(inputs, width, kernel=3, stride=stride)
         self.bn1 = nn.BatchNorm2d(width)
         self.conv2 = _bare(width, width, kernel=3)
         self.bn2 = nn.BatchNorm2d(width)
-        self.downsample = _shortcut(inputs, width, stride=stride)
+        self.downsample = _shortcut(inputs, width, stride=stride, project=project)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """(B,inputs,h,w) -> (B,width,h/stride,w/stride)."""
@@ -58,11 +61,16 @@ class Bottleneck(nn.Module):
         return torch.relu_(residual + (features if self.downsample is None else self.downsample(features)))
 
 
+def chain(inputs: int, width: int, count: int) -> nn.Sequential:
+    """`count` basic blocks, `inputs` -> `width` channels; the first has a 1x1 shortcut even where the widths agree."""
+    return nn.Sequential(*(BasicBlock(width if place else inputs, width, project=place == 0) for place in range(count)))
+
+
 def _bare(inputs: int, outputs: int, *, kernel: int, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=kernel // 2, bias=False)
 
 
-def _shortcut(inputs: int, outputs: int, *, stride: int) -> nn.Sequential | None:
-    if inputs == outputs and stride == 1:
+def _shortcut(inputs: int, outputs: int, *, stride: int, project: bool = False) -> nn.Sequential | None:
+    if inputs == outputs and stride == 1 and not project:
         return None
     return convolution(inputs, outputs, kernel=1, stride=stride, relu=False)
