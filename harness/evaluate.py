@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from harness.boxes import Boxes, box_recall, boxes_from_file, boxes_from_truth
+from harness.boxes import Boxes
 from harness.datasets import DataSet, Frame, check_split, open_dataset
 from harness.datasets.images import missing_images, without
 from harness.errors import DataError, HarnessError, listed
 from harness.inference import Ready, Timings, load_method, predict
 from harness.methods import methods
+from harness.people import afterwards, check_people, open_boxes
 from harness.predictions import Predictions, write_parquet
 from harness.records import Partial, PredictionsFile, RunRecord
 from harness.request import Request, describe
@@ -76,7 +77,9 @@ def prepare(request: Request, *, progress: Progress | None = None) -> tuple[Read
     check_split(request.dataset, request.split)
     problems: list[HarnessError] = []
     try:
-        opened = open_request(request, needs_images=bool(preset.support), progress=progress)
+        opened = open_request(
+            request, needs_images=bool(preset.support), neighbours=bool(preset.box_offset), progress=progress
+        )
     except HarnessError as problem:
         problems.append(problem)
     try:
@@ -88,11 +91,14 @@ def prepare(request: Request, *, progress: Progress | None = None) -> tuple[Read
     return ready, opened
 
 
-def open_request(request: Request, *, needs_images: bool, progress: Progress | None = None) -> Opened:
-    """Open the data set and the boxes of a request.
+def open_request(
+    request: Request, *, needs_images: bool, neighbours: bool = False, progress: Progress | None = None
+) -> Opened:
+    """Open the data set and the boxes of a request, with those of frames not labelled for a method of `neighbours`.
 
     Sequences without their images are an error, or left out when the request allows it.
     """
+    check_people(request)
     drawing = partial(progress, detail="frames of the embedded data drawn") if progress else None
     dataset = open_dataset(request.dataset, request.split, root=request.data_root, progress=drawing)
     reasons = []
@@ -103,20 +109,19 @@ def open_request(request: Request, *, needs_images: bool, progress: Progress | N
         reasons.append(f"first {request.limit} of {len(dataset)} sequences")
         dataset = replace(dataset, sequences=dataset.sequences[: request.limit])
     left_out = Partial("; ".join(reasons)) if reasons else None
-    if request.boxes == "truth":
-        return Opened(dataset, boxes_from_truth(dataset), partial=left_out)
-    boxes = boxes_from_file(Path(request.boxes), dataset, minimum_score=request.min_box_score)
-    return Opened(dataset, boxes, box_recall(boxes, dataset), left_out)
+    boxes, recall = open_boxes(request, dataset, neighbours=neighbours)
+    return Opened(dataset, boxes, recall, left_out)
 
 
 def run_method(
     request: Request, ready: Ready, opened: Opened, *, shards: Path | None, progress: Progress | None = None
 ) -> tuple[Predictions, Timings]:
-    """Predict as the request says; finished sequences are kept in `shards`."""
-    return predict(
+    """Predict as the request says; finished sequences are kept in `shards`, as they were found."""
+    predictions, timings = predict(
         ready.method, opened.dataset, opened.boxes, batch_size=request.batch_size, device=request.device,
         precision=request.precision, flip=request.flip, shards=shards, progress=progress,
     )  # fmt: skip
+    return afterwards(request, predictions, opened.dataset, crop=ready.method.preset.crop), timings
 
 
 def _without_missing(request: Request, dataset: DataSet, missing: dict[str, list[Frame]]) -> DataSet:

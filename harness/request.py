@@ -11,6 +11,7 @@ from harness.boxes import Boxes
 from harness.datasets import DataSet
 from harness.environment import describe_environment
 from harness.records import BoxesUsed, Cost, DataUsed, InferenceUsed, MethodUsed, Partial, RunRecord, WeightsUsed
+from harness.suppression import threshold_of
 from harness.weights import weights
 
 if TYPE_CHECKING:
@@ -32,6 +33,10 @@ class Request:
     codec: str | None = None
     boxes: str = "truth"
     min_box_score: float = 0.2
+    box_enlarge: float = 1.0
+    nms: str = "none"
+    nms_threshold: float | None = None
+    track: str = "none"
     batch_size: int = 32
     device: str = "auto"
     precision: str = "fp32"
@@ -58,7 +63,20 @@ def describe(
         weights=_weights(ready),
         warnings=_warnings(ready, dataset),
         partial=partial,
+        request=_afterwards(request),
     )
+
+
+def _afterwards(request: Request) -> dict[str, str | float]:
+    """What is asked about suppression and tracks; nothing where neither is asked, as in records from before."""
+    asked: dict[str, str | float] = {}
+    if request.nms != "none":
+        usual = threshold_of(request.nms)
+        asked |= {
+            "nms": request.nms,
+            "nms_threshold": usual if request.nms_threshold is None else request.nms_threshold,
+        }
+    return asked if request.track == "none" else asked | {"track": request.track}
 
 
 def _method(ready: Ready) -> MethodUsed:

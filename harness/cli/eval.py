@@ -64,6 +64,9 @@ def command(
                 note(f"without {name}, the floor of every table: {problem}")
                 continue
         note(f"{answer.run.id}: {'answered from the store' if answer.reused else 'done'}")
+        found = answer.run.record.boxes
+        if found.recall is not None:
+            note(f"boxes: {found.count} from {found.source}; they find {found.recall:.1%} of the people (IoU 0.5)")
         runs.append(answer.run)
     click.echo(render(leaderboard([run.record for run in runs]), style).rstrip("\n"))
     for warning in dict.fromkeys(text for run in runs for text in run.record.warnings):

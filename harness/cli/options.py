@@ -52,9 +52,19 @@ def run_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--weights", help="A weights file, or a name of `harness weights list`."),
         click.option("--codec", help="Read the outputs otherwise: heatmap, dark, udp or dsnt for maps."),
         click.option("--boxes", default="truth", show_default=True,
-                     help="truth, or a detector's JSON file."),
+                     help="truth, or a detector's JSON file: a list of {bbox [x, y, w, h], score, category_id (1), "
+                          "image_name or image_id, optionally track_id}."),
         click.option("--min-box-score", type=float, default=0.2, show_default=True,
                      help="Detector boxes scored lower are left out."),
+        click.option("--box-enlarge", type=click.FloatRange(0, min_open=True), default=1.0, show_default=True,
+                     help="Factor on the sides of every box, before the method's own."),
+        click.option("--nms", type=click.Choice(["none", "oks", "soft-oks", "pose", "pose-original"]), default="none",
+                     show_default=True, help="Suppression of poses found twice: by OKS, or RMPE's parametric rule "
+                                             "as used now or as first released."),
+        click.option("--nms-threshold", type=float, help="Similarity above which two poses are one person; "
+                                                         "by default 0.9 for OKS, 22.48 for the parametric rules."),
+        click.option("--track", type=click.Choice(["none", "iou", "oks"]), default="none", show_default=True,
+                     help="Track ids: for boxes by overlap (iou), or for the poses found by OKS and overlap (oks)."),
         click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Clips per batch."),
         click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
         click.option("--flip/--no-flip", default=None, help="Flip test; the preset decides by default."),

@@ -1,6 +1,6 @@
 """Predictions: the poses a method found, as columns; Parquet, and both PoseTrack JSON layouts in and out."""
 
-from harness.predictions.combining import concatenate, truth_as_predictions
+from harness.predictions.combining import concatenate, only, truth_as_predictions
 from harness.predictions.exporting import LAYOUTS, export_json
 from harness.predictions.importing import Pairing, import_json
 from harness.predictions.parquet import read_parquet, write_parquet
@@ -13,6 +13,7 @@ __all__ = [
     "concatenate",
     "export_json",
     "import_json",
+    "only",
     "person_numbers",
     "read_parquet",
     "truth_as_predictions",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from harness.datasets.sequences import DataSet
 from harness.errors import DataError, listed
 from harness.predictions.rows import Predictions, person_numbers
 
-__all__ = ["concatenate", "truth_as_predictions"]
+__all__ = ["concatenate", "only", "truth_as_predictions"]
 
 
 def concatenate(parts: Sequence[Predictions]) -> Predictions:
@@ -43,6 +44,25 @@ def concatenate(parts: Sequence[Predictions]) -> Predictions:
         present=np.concatenate([part.present for part in parts]),
         skeleton=parts[0].skeleton,
         whole_numbers=np.concatenate(whole) if len(whole) == len(parts) else None,
+    )
+
+
+def only(predictions: Predictions, rows: NDArray[np.int64]) -> Predictions:
+    """Some rows, ascending, of the predictions; the people of a frame are numbered anew."""
+    sequence, frame = predictions.sequence[rows], predictions.frame[rows]
+    whole = predictions.whole_numbers
+    return replace(
+        predictions,
+        sequence=sequence,
+        frame=frame,
+        person=person_numbers(sequence, frame),
+        track_ids=predictions.track_ids[rows],
+        boxes=predictions.boxes[rows],
+        box_scores=predictions.box_scores[rows],
+        joints=predictions.joints[rows],
+        scores=predictions.scores[rows],
+        present=predictions.present[rows],
+        whole_numbers=None if whole is None else whole[rows],
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import DataError, UsageError
-from harness.predictions import Predictions, person_numbers
+from harness.predictions import Predictions, only
 from harness.similarity import oks_sigmas, pose_boxes
 from harness.skeletons import Skeleton
 from harness.suppression.oks import instance_scores, oks_suppression, soft_oks_suppression
@@ -169,16 +169,5 @@ def _rebuilt(predictions: Predictions, survivors: list[tuple[NDArray[np.int64], 
             present[mine], joints[mine] = found, np.where(found[:, :, None], left.joints, joints[mine])
             merged = left.scores * np.nan_to_num(box_scores[mine], nan=1.0)[:, None]
             scores[mine] = np.where(np.isnan(scores[mine]), np.nan, merged)
-    return replace(
-        predictions,
-        sequence=predictions.sequence[kept],
-        frame=predictions.frame[kept],
-        person=person_numbers(predictions.sequence[kept], predictions.frame[kept]),
-        track_ids=predictions.track_ids[kept],
-        boxes=predictions.boxes[kept],
-        box_scores=box_scores[kept],
-        joints=joints[kept],
-        scores=scores[kept],
-        present=present[kept],
-        whole_numbers=None,
-    )
+    changed = replace(predictions, box_scores=box_scores, joints=joints, scores=scores, present=present)
+    return only(changed, np.flatnonzero(kept))

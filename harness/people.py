@@ -1,0 +1,71 @@
+"""The people of a request: who is looked at, and who is left when poses found twice are gone and tracks are known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.boxes import Boxes, box_recall, boxes_from_file, boxes_from_truth, enlarged, revised
+from harness.datasets import DataSet
+from harness.errors import UsageError
+from harness.inference.crops import UNIT, centre_and_scale
+from harness.predictions import Predictions, only
+from harness.suppression import suppress
+from harness.tracks import track_boxes, track_predictions
+
+if TYPE_CHECKING:
+    from harness.methods import CropSpec
+    from harness.request import Request
+
+__all__ = ["afterwards", "check_people", "open_boxes"]
+
+
+def check_people(request: Request) -> None:
+    """Raise UsageError for options that say nothing without another one."""
+    if request.nms == "none" and request.nms_threshold is not None:
+        raise UsageError("--nms-threshold is the threshold of --nms: name the suppression, or leave it out")
+
+
+def open_boxes(request: Request, dataset: DataSet, *, neighbours: bool) -> tuple[Boxes, float | None]:
+    """The boxes a request looks at, and their recall against the truth (before `box_enlarge`) where a file gave them.
+
+    They are tracked over all frames; those of frames that are not labelled then go, but for a method that looks at
+    `neighbours`.
+    """
+    tracked = request.track == "iou"
+    if request.boxes == "truth":
+        boxes = boxes_from_truth(dataset, unlabelled=tracked or neighbours)
+    else:
+        boxes = boxes_from_file(
+            Path(request.boxes), dataset, minimum_score=request.min_box_score, unlabelled=tracked or neighbours
+        )
+    boxes = track_boxes(boxes, dataset) if tracked else boxes
+    labelled = _labelled(dataset, boxes)
+    scored = boxes if labelled.all() else revised(boxes, note="", rows=np.flatnonzero(labelled))
+    recall = None if request.boxes == "truth" else box_recall(scored, dataset)
+    boxes = boxes if neighbours else scored
+    return boxes if request.box_enlarge == 1 else enlarged(boxes, request.box_enlarge), recall
+
+
+def afterwards(request: Request, predictions: Predictions, dataset: DataSet, *, crop: CropSpec) -> Predictions:
+    """The poses of labelled frames, suppressed and tracked as the request says.
+
+    OKS-NMS takes the area of the padded crop, as upstream does (hrnet.md section 5).
+    """
+    labelled = _labelled(dataset, predictions)
+    left = predictions if labelled.all() else only(predictions, np.flatnonzero(labelled))
+    if request.nms != "none":
+        _, scale = centre_and_scale(left.boxes, crop.size, enlarge=crop.enlarge, aspect=crop.aspect)
+        areas = (scale.astype(np.float64) * UNIT).prod(axis=1)
+        left = suppress(left, request.nms, threshold=request.nms_threshold, areas=areas)
+    return track_predictions(left, dataset) if request.track == "oks" else left
+
+
+def _labelled(dataset: DataSet, rows: Boxes | Predictions) -> NDArray[np.bool_]:
+    """(N,) whether the frame of each row is labelled."""
+    by_sequence = [sequence.labelled.tolist() for sequence in dataset.sequences]
+    places = zip(rows.sequence.tolist(), rows.frame.tolist(), strict=True)
+    return np.array([by_sequence[sequence][frame] for sequence, frame in places], dtype=bool)
