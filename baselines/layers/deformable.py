@@ -61,7 +61,7 @@ def deform_conv2d_in_torch(
     taps, rows, columns = kernel_height * kernel_width, offset.shape[-2], offset.shape[-1]
     groups, offset_groups = channels // group_channels, offset.shape[1] // (2 * taps)
     # places are found in float32 whatever the precision: half precision has no px to the right of 2048
-    shifts = offset.float().view(count * offset_groups, taps, 2, rows, columns)
+    shifts = offset.float().reshape(count * offset_groups, taps, 2, rows, columns)
     down = torch.arange(rows, device=offset.device) * stride - padding
     right = torch.arange(columns, device=offset.device) * stride - padding
     tap_down = (torch.arange(taps, device=offset.device) // kernel_width) * dilation
