@@ -4,6 +4,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -19,7 +20,8 @@ from harness.datasets.synthtrack.labels import label_scene
 from harness.datasets.synthtrack.presets import VERSION, difficulty_of, sequence_seed, video_name
 from harness.datasets.synthtrack.render import Renderer
 from harness.datasets.synthtrack.statistics import headroom, statistics
-from harness.errors import DataError, UsageError
+from harness.datasets.synthtrack.workers import run_workers
+from harness.errors import DataError, HarnessError, UsageError
 from harness.skeletons import POSETRACK17
 
 SMOKE, MINI = PRESETS["smoke"], PRESETS["mini"]
@@ -245,3 +247,17 @@ def test_motion_blur_smears_what_moves_and_only_that():
             assert np.abs(np.diff([frame.astype(int).mean() for frame in frames])).max() < 25
             return
     pytest.fail("no fast scene without objects among the first 40")
+
+
+def test_a_worker_that_fails_says_why(tmp_path):
+    (tmp_path / "images").write_text("in the way")
+    with pytest.raises(HarnessError, match=r"a worker stopped with code 1: .*images"):
+        list(run_workers([[str(tmp_path), "smoke", "train", "0", "0"]]))
+
+
+def test_stopping_half_way_stops_the_workers(tmp_path):
+    started = time.monotonic()
+    numbers = [str(index) for index in range(600)]
+    for _ in run_workers([[str(tmp_path), "standard", "train", "0", *numbers]]):
+        break
+    assert time.monotonic() - started < 30

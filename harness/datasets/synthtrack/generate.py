@@ -1,14 +1,10 @@
-"""Sequences -> files: one worker per core, one sequence per task, folders in the PoseTrack21 layout."""
+"""Sequences -> files: folders in the PoseTrack21 layout, a sequence at a time, over several processes."""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-import cv2
 import orjson
 
 from harness.datasets.synthtrack.degrade import encode
@@ -20,12 +16,12 @@ from harness.datasets.synthtrack.presets import (
     Preset,
     Progress,
     difficulty_of,
-    preset_named,
     sequence_seed,
     video_name,
 )
 from harness.datasets.synthtrack.render import Renderer
 from harness.datasets.synthtrack.scene import Scene, draw_scene
+from harness.datasets.synthtrack.workers import run_workers
 
 __all__ = ["scene_of", "write_sequence", "write_split"]
 
@@ -66,32 +62,16 @@ def write_split(
 ) -> None:
     """Write every sequence of a split below `root`, in parallel where it pays."""
     count, frames = preset.splits[split]
-    tasks = [(str(root), preset.name, split, index, seed) for index in range(count)]
+    shards = [range(first, count, workers) for first in range(workers)]
+    if count * frames <= _FEW_FRAMES or workers <= 1:
+        written: Iterator[int] = (write_sequence(root, preset, split, index, seed=seed) for index in range(count))
+    else:
+        written = run_workers([[str(root), preset.name, split, str(seed), *map(str, shard)] for shard in shards])
     done = 0
-    for written in _results(tasks, workers=workers if count * frames > _FEW_FRAMES else 1):
-        done += written
+    for number in written:
+        done += number
         if progress is not None:
             progress(done, count * frames)
     card = {"name": "synthtrack", "version": VERSION, "preset": preset.name, "split": split, "seed": seed,
             "sequences": count, "frames": frames, "size": [preset.width, preset.height]}  # fmt: skip
     (root / CARD_FILE).write_bytes(orjson.dumps(card, option=orjson.OPT_INDENT_2))
-
-
-def _results(tasks: list[tuple[str, str, str, int, int]], *, workers: int) -> Iterator[int]:
-    if workers <= 1:
-        yield from map(_one, tasks)
-        return
-    # Spawned, not forked: the caller may hold threads (torch, a progress bar) that a fork would copy half-way.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread) as pool:
-        yield from pool.map(_one, tasks, chunksize=2)
-
-
-def _one_thread() -> None:
-    cv2.setNumThreads(1)
-    os.environ["OMP_NUM_THREADS"] = "1"
-
-
-def _one(task: tuple[str, str, str, int, int]) -> int:
-    root, preset, split, index, seed = task
-    return write_sequence(Path(root), preset_named(preset), split, index, seed=seed)
