@@ -120,13 +120,12 @@ class FamiNetwork(nn.Module):
 
     def _features(self, clips: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         """Refined, gathered support and key features (B,C,h,w), and the motions of the supports (4,B,2 or 6)."""
-        frames = clips.shape[1]
+        count, frames = clips.shape[:2]
         # frame after frame, as the release stacks them
-        maps = self.backbone.features(clips.transpose(0, 1).flatten(0, 1)).unflatten(0, (frames, -1))
-        key, supports = maps[0], maps[1:]
-        motions = self.motion((supports - key).flatten(0, 1))
-        moved = move(supports.flatten(0, 1), motions).unflatten(0, (frames - 1, -1))
-        support = self.gather(torch.cat(moved.unbind(), dim=1))
+        key, *supports = torch.split(self.backbone.features(clips.transpose(0, 1).flatten(0, 1)), count)
+        motions = self.motion(torch.cat([maps - key for maps in supports]))
+        moved = move(torch.cat(supports), motions)
+        support = self.gather(torch.cat(torch.split(moved, count), dim=1))
         aligned = self.local(support, self.compare(torch.cat((support, key), dim=1)))
         refined: torch.Tensor = self.refine(torch.cat((key, aligned), dim=1))
-        return refined, support, key, motions.unflatten(0, (frames - 1, -1))
+        return refined, support, key, motions.reshape(frames - 1, count, -1)

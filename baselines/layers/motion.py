@@ -45,10 +45,11 @@ class Motion(nn.Module):
 
     def reset(self) -> None:
         """Linear layers as the framework makes them but without bias; the linear part of an affine motion is 0."""
-        for layer in self.linear:
+        layers = [layer for layer in self.linear.children() if isinstance(layer, nn.Linear)]
+        for layer in layers:
             layer.reset_parameters()
             nn.init.zeros_(layer.bias)
-        nn.init.zeros_(self.linear[-1].weight[2:])
+        nn.init.zeros_(layers[-1].weight[2:])
 
 
 def move(maps: torch.Tensor, motion: torch.Tensor) -> torch.Tensor:
@@ -69,7 +70,7 @@ def move(maps: torch.Tensor, motion: torch.Tensor) -> torch.Tensor:
     places = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1) - motion[:, None, None, :2]
     if motion.shape[-1] == 6:
         middle = (motion.new_tensor([width, height]) - 1) / 2
-        places = places + (places - middle) @ motion[:, None, 2:].unflatten(-1, (2, 2)).mT
+        places = places + (places - middle) @ motion[:, None, 2:].reshape(-1, 1, 2, 2).mT
     return grid_sample(maps, places / reach * 2 - 1, padding_mode="zeros", align_corners=True)
 
 

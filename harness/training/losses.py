@@ -2,21 +2,54 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch.nn.functional import log_softmax
 
 from harness.codecs import Targets
+from harness.errors import UsageError
 from harness.registry import Registry, load_plugins
 
-__all__ = ["Loss", "joint_mse", "keypoint_mse", "losses", "register_loss", "spatial_cross_entropy"]
+__all__ = [
+    "Loss",
+    "StatesLoss",
+    "joint_mse",
+    "keypoint_mse",
+    "loss_of",
+    "losses",
+    "register_loss",
+    "spatial_cross_entropy",
+]
 
 #: outputs of the network, targets of its codec -> scalar.
 Loss = Callable[[Any, Targets], torch.Tensor]
 
 losses: Registry[Loss] = Registry("loss", before_lookup=load_plugins)
+
+
+@dataclass(frozen=True)
+class StatesLoss:
+    """A loss that reads more than the outputs: what the network returns from `module(clips, states=True)`."""
+
+    of_states: Loss
+
+    def __call__(self, states: Any, targets: Targets) -> torch.Tensor:
+        """States of the network and targets of its codec -> scalar."""
+        return self.of_states(states, targets)
+
+
+def loss_of(name: str, module: torch.nn.Module, clips: torch.Tensor, targets: Targets) -> torch.Tensor:
+    """The named loss of a network on clips; UsageError where it reads states that the network does not give."""
+    loss = losses[name]
+    if not isinstance(loss, StatesLoss):
+        return loss(module(clips), targets)
+    if "states" not in inspect.signature(module.forward).parameters:
+        raise UsageError(f"loss '{name}' reads states that {type(module).__name__} does not give; take another --loss")
+    return loss(module(clips, states=True), targets)
 
 
 def register_loss(name: str, loss: Loss) -> Loss:

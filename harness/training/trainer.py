@@ -24,7 +24,7 @@ from harness.training.batches import Batch, Stream
 from harness.training.checkpoint import Progress, restore
 from harness.training.held_out import held_out_sequences, percent_correct
 from harness.training.keeper import Keeper, Trained
-from harness.training.losses import losses
+from harness.training.losses import loss_of
 from harness.training.optimiser import make_optimiser, set_training
 from harness.training.recipe import Recipe, learning_rate
 from harness.training.samples import Samples, collect
@@ -150,7 +150,7 @@ class Trainer:
         targets = self.method.codec.encode(
             torch.from_numpy(batch.joints).to(self.device), torch.from_numpy(batch.weights).to(self.device)
         )
-        loss = losses[self.recipe.loss](self.method.module(clips), targets)
+        loss = loss_of(self.recipe.loss, self.method.module, clips, targets)
         self.optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         if self.recipe.clip_norm is not None:
