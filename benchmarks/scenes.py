@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import orjson
 
 from harness.datasets.sequences import NO_TRACK, Frame, Sequence, Truth
 from harness.predictions import Predictions, person_numbers
@@ -42,6 +45,58 @@ def make_scene(spec: SceneSpec, seed: int) -> tuple[tuple[Sequence, ...], Predic
     random = np.random.default_rng(seed)
     pairs = [_sequence(spec, number, random) for number in range(spec.sequences)]
     return tuple(sequence for sequence, _ in pairs), _joined([parts for _, parts in pairs], pairs)
+
+
+def write_scene(root: Path, sequences: tuple[Sequence, ...], predictions: Predictions) -> None:
+    """Write `truth/NAME.json` and `predictions/NAME.json` below `root`, in the layout of PoseTrack18 and 21."""
+    for side in ("truth", "predictions"):
+        (root / side).mkdir(parents=True, exist_ok=True)
+    for number, sequence in enumerate(sequences):
+        truth = sequence.truth
+        boxes = np.concatenate([truth.boxes[:, :2], truth.boxes[:, 2:] - truth.boxes[:, :2]], axis=1)
+        heads = np.concatenate([truth.head_boxes[:, :2], truth.head_boxes[:, 2:] - truth.head_boxes[:, :2]], axis=1)
+        people = [
+            {**person, "bbox": box, "bbox_head": head, "scores": []}
+            for person, box, head in zip(
+                _people(truth.frame, truth.track_ids, truth.joints, truth.annotated), boxes.tolist(), heads.tolist(),
+                strict=True,
+            )
+        ]  # fmt: skip
+        _write(root / "truth" / f"{sequence.name}.json", sequence, people)
+        own = np.flatnonzero(predictions.sequence == number)
+        columns = (predictions.frame, predictions.track_ids, predictions.joints, predictions.present)
+        scores = np.nan_to_num(predictions.scores[own]).tolist()
+        found = [
+            {**person, "scores": values}
+            for person, values in zip(_people(*(column[own] for column in columns)), scores, strict=True)
+        ]
+        _write(root / "predictions" / f"{sequence.name}.json", sequence, found)
+
+
+def _people(frame: np.ndarray, tracks: np.ndarray, joints: np.ndarray, present: np.ndarray) -> list[dict[str, Any]]:
+    keypoints = np.concatenate([np.where(present[..., None], joints, 0.0), present[..., None]], axis=2)
+    columns = zip(frame.tolist(), tracks.tolist(), keypoints.reshape(len(frame), -1).tolist(), strict=True)
+    return [
+        {"image_id": 10**7 + position, "id": number, "category_id": 1, "track_id": track, "keypoints": points}
+        for number, (position, track, points) in enumerate(columns)
+    ]
+
+
+def _write(path: Path, sequence: Sequence, people: list[dict[str, Any]]) -> None:
+    images = []
+    for position, frame in enumerate(sequence.frames):
+        polygons = sequence.truth.ignore.get(position, ())
+        images.append(
+            {
+                "id": frame.image_id,
+                "file_name": frame.image,
+                "is_labeled": frame.labelled,
+                "ignore_regions_x": [polygon[:, 0].tolist() for polygon in polygons],
+                "ignore_regions_y": [polygon[:, 1].tolist() for polygon in polygons],
+            }
+        )
+    category = {"id": 1, "name": "person", "keypoints": list(POSETRACK17.names)}
+    path.write_bytes(orjson.dumps({"images": images, "annotations": people, "categories": [category]}))
 
 
 def _sequence(spec: SceneSpec, number: int, random: np.random.Generator) -> tuple[Sequence, dict[str, np.ndarray]]:

@@ -69,24 +69,22 @@ def poseval_frames(sequences, predictions):
 def truth_people(sequence, position):
     found = []
     truth, skeleton = sequence.truth, sequence.skeleton
-    for row in range(len(truth)):
-        if truth.frame[row] == position:
-            x1, y1, x2, y2 = truth.head_boxes[row].tolist()
-            head = 0.6 * math.sqrt((x2 - x1) ** 2 + (y2 - y1) ** 2)
-            joints = point_by_name(truth.joints[row], truth.annotated[row], skeleton)
-            found.append((Person(joints, int(truth.track_ids[row]), head), bool(truth.has_points[row])))
+    for row in np.flatnonzero(truth.frame == position):
+        x1, y1, x2, y2 = truth.head_boxes[row].tolist()
+        head = 0.6 * math.sqrt((x2 - x1) ** 2 + (y2 - y1) ** 2)
+        joints = point_by_name(truth.joints[row], truth.annotated[row], skeleton)
+        found.append((Person(joints, int(truth.track_ids[row]), head), bool(truth.has_points[row])))
     return found
 
 
 def predicted_people(predictions, name, position):
     found = []
     number = predictions.sequence_names.index(name)
-    for row in range(len(predictions)):
-        if predictions.sequence[row] == number and predictions.frame[row] == position:
-            joints = point_by_name(predictions.joints[row], predictions.present[row], predictions.skeleton)
-            scores = {joint: float(predictions.scores[row, predictions.skeleton.index(joint)]) for joint in joints}
-            scores = {joint: -9999.0 if math.isnan(score) else score for joint, score in scores.items()}
-            found.append(Person(joints, int(predictions.track_ids[row]), scores=scores))
+    for row in np.flatnonzero((predictions.sequence == number) & (predictions.frame == position)):
+        joints = point_by_name(predictions.joints[row], predictions.present[row], predictions.skeleton)
+        scores = {joint: float(predictions.scores[row, predictions.skeleton.index(joint)]) for joint in joints}
+        scores = {joint: -9999.0 if math.isnan(score) else score for joint, score in scores.items()}
+        found.append(Person(joints, int(predictions.track_ids[row]), scores=scores))
     return found
 
 
@@ -163,8 +161,9 @@ def joint_precision(events, n_truth):
         return math.nan, precision[-1] * 100, math.nan
     area, before = 0.0, 0.0
     for rank in range(len(ranked)):
-        area += (recall[rank] - before) * max(precision[rank:])
-        before = recall[rank]
+        if recall[rank] != before:
+            area += (recall[rank] - before) * max(precision[rank:])
+            before = recall[rank]
     return area * 100, precision[-1] * 100, recall[-1] * 100
 
 

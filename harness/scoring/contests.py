@@ -6,7 +6,7 @@ says, and those are nearly all: they are settled at once. Only frames with compe
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,26 @@ from harness.scoring.scene import People, Scene
 __all__ = ["identities", "matched_pairs"]
 
 
+@dataclass(frozen=True)
+class _Contested:
+    """The competing pairs as plain lists, by frame and joint, then truth, then prediction.
+
+    `row` in the gated pairs; `track` the true joint's track; `found` the identity of the prediction; `settled_frame`,
+    `settled_found` the last uncontested match of the track before (-1 for none).
+    """
+
+    row: list[int]
+    frame: list[int]
+    joint: list[int]
+    truth: list[int]
+    predicted: list[int]
+    track: list[int]
+    found: list[int]
+    distance: list[float]
+    settled_frame: list[int]
+    settled_found: list[int]
+
+
 def identities(scene: Scene, people: People) -> Integers:
     """(N,) running number of everybody's (sequence, track id)."""
     tracks = np.unique(people.track_ids, return_inverse=True)[1]
@@ -29,128 +49,97 @@ def identities(scene: Scene, people: People) -> Integers:
 
 
 def matched_pairs(scene: Scene, gated: Gated, assignment: str) -> Gated:
-    """The pairs that CLEAR MOT matches, in the order of `gated`."""
+    """The pairs that CLEAR MOT matches, in the order of `gated`; `assignment` "head" or "legacy"."""
     alone = uncontested(gated)
     if alone.all():
         return gated
-    contest = _Contest(scene, gated, alone, assignment)
-    return gated.only(np.sort(np.concatenate([np.flatnonzero(alone), contest.winners()])))
+    cell = scene.truth.frame[gated.truth] * JOINTS + gated.joint
+    rows = np.flatnonzero(~alone)
+    rows = rows[np.lexsort((gated.predicted[rows], gated.truth[rows], cell[rows]))]
+    starts = np.flatnonzero(first_of_each(cell[rows]))
+    pairs = _contested(scene, gated, alone, rows)
+    won: list[int] = []
+    memory: dict[int, tuple[int, int]] = {}
+    for start, stop in zip(starts.tolist(), (starts + np.diff(starts, append=len(rows))).tolist(), strict=True):
+        for place in _decided(scene, pairs, range(start, stop), memory, assignment):
+            memory[pairs.track[place]] = (pairs.frame[place], pairs.found[place])
+            won.append(pairs.row[place])
+    alone[won] = True
+    return gated.only(alone)
 
 
-class _Contest:
-    """Frames and joints in which several pairs compete, walked in time order with the memory CLEAR MOT keeps."""
-
-    def __init__(self, scene: Scene, gated: Gated, alone: NDArray[np.bool_], assignment: str) -> None:
-        self.scene, self.gated, self.assignment = scene, gated, assignment
-        self.frame = scene.truth.frame[gated.truth]
-        self.hypothesis = identities(scene, scene.predicted)[gated.predicted]
-        self.track = identities(scene, scene.truth)[gated.truth] * JOINTS + gated.joint
-        self.alone = alone
-        self.memory: dict[int, tuple[int, int]] = {}
-
-    def winners(self) -> Integers:
-        """Indices into `gated` of the pairs that win."""
-        rows = np.flatnonzero(~self.alone)
-        rows = rows[np.lexsort((self.gated.predicted[rows], self.gated.truth[rows], self._cell(rows)))]
-        cells = self._cell(rows)
-        settled_frame, settled_hypothesis = self._settled(rows)
-        table = zip(
-            rows.tolist(),
-            self.gated.truth[rows].tolist(),
-            self.gated.predicted[rows].tolist(),
-            self.hypothesis[rows].tolist(),
-            self.track[rows].tolist(),
-            self.gated.distance[rows].tolist(),
-            settled_frame.tolist(),
-            settled_hypothesis.tolist(),
-            strict=True,
-        )
-        pairs = [_Pair(*values) for values in table]
-        starts = np.flatnonzero(first_of_each(cells)).tolist()
-        frames = self.frame[rows].tolist()
-        won: list[int] = []
-        for start, stop in zip(starts, [*starts[1:], len(pairs)], strict=True):
-            for pair in self._decide(pairs[start:stop]):
-                self.memory[pair.track] = (frames[start], pair.hypothesis)
-                won.append(pair.row)
-        return np.array(won, dtype=np.int64)
-
-    def _cell(self, rows: Integers) -> Integers:
-        return self.frame[rows] * JOINTS + self.gated.joint[rows]
-
-    def _settled(self, rows: Integers) -> tuple[Integers, Integers]:
-        """Frame and hypothesis of the last uncontested match of every row's truth joint, -1 for none."""
-        settled = np.flatnonzero(self.alone)
-        span = self.scene.frame_count
-        key = self.track[settled] * span + self.frame[settled]
-        order = np.argsort(key, kind="stable")
-        key, settled = key[order], settled[order]
-        before = np.searchsorted(key, self.track[rows] * span + self.frame[rows]) - 1
-        if not len(settled):
-            return np.full(len(rows), -1), np.full(len(rows), -1)
-        known = (before >= 0) & (self.track[settled[before]] == self.track[rows])
-        return (
-            np.where(known, self.frame[settled[before]], -1),
-            np.where(known, self.hypothesis[settled[before]], -1),
-        )
-
-    def _remembered(self, pair: _Pair) -> int:
-        frame, hypothesis = self.memory.get(pair.track, (-1, -1))
-        return hypothesis if frame > pair.settled_frame else pair.settled_hypothesis
-
-    def _decide(self, pairs: list[_Pair]) -> Iterator[_Pair]:
-        """Winners of one frame and joint: first whom the truth remembers, then the best assignment of the rest."""
-        truths: set[int] = set()
-        predictions: set[int] = set()
-        for pair in pairs:
-            if pair.truth in truths or pair.predicted in predictions:
-                continue
-            if self._remembered(pair) == pair.hypothesis:
-                truths.add(pair.truth)
-                predictions.add(pair.predicted)
-                yield pair
-        rest = [pair for pair in pairs if pair.truth not in truths and pair.predicted not in predictions]
-        if rest:
-            yield from self._assign(rest, pairs)
-
-    def _assign(self, rest: list[_Pair], pairs: list[_Pair]) -> Iterator[_Pair]:
-        costs = [pair.distance for pair in rest]
-        star = len({pair.truth for pair in rest}) == 1 or len({pair.predicted for pair in rest}) == 1
-        if star and costs.count(min(costs)) == 1:
-            yield rest[costs.index(min(costs))]
-            return
-        yield from self._solved(rest, pairs)
-
-    def _solved(self, rest: list[_Pair], pairs: list[_Pair]) -> Iterator[_Pair]:
-        """The assignment as motmetrics poses it: the frame's whole matrix, so that equal costs fall the same way."""
-        frame, joint = int(self.frame[rest[0].row]), int(self.gated.joint[rest[0].row])
-        truths, predictions = (
-            (start + np.flatnonzero(side.present[start:stop, joint])).tolist()
-            for side in (self.scene.truth, self.scene.predicted)
-            for start, stop in [np.searchsorted(side.frame, (frame, frame + 1)).tolist()]
-        )
-        cell = {(pair.truth, pair.predicted): pair for pair in rest}
-        if self.assignment == "head":
-            forbidden = 2 * min(len(truths), len(predictions)) * (max(pair.distance for pair in rest) + 1) + 1
-        else:
-            forbidden = 2 * max(pair.distance for pair in pairs) + 1
-        cost = np.full((len(truths), len(predictions)), forbidden)
-        for pair in rest:
-            cost[truths.index(pair.truth), predictions.index(pair.predicted)] = pair.distance
-        for row, column in zip(*linear_sum_assignment(cost), strict=True):
-            if (truths[row], predictions[column]) in cell:
-                yield cell[truths[row], predictions[column]]
+def _contested(scene: Scene, gated: Gated, alone: NDArray[np.bool_], rows: Integers) -> _Contested:
+    frame = scene.truth.frame[gated.truth]
+    found = identities(scene, scene.predicted)[gated.predicted]
+    track = identities(scene, scene.truth)[gated.truth] * JOINTS + gated.joint
+    settled = np.flatnonzero(alone)
+    key = track[settled] * scene.frame_count + frame[settled]
+    order = np.argsort(key, kind="stable")
+    settled = settled[order]
+    before = np.searchsorted(key[order], track[rows] * scene.frame_count + frame[rows]) - 1
+    last = settled[before] if len(settled) else np.zeros(len(rows), dtype=np.int64)
+    known = (before >= 0) & (track[last] == track[rows])
+    return _Contested(
+        row=rows.tolist(),
+        frame=frame[rows].tolist(),
+        joint=gated.joint[rows].tolist(),
+        truth=gated.truth[rows].tolist(),
+        predicted=gated.predicted[rows].tolist(),
+        track=track[rows].tolist(),
+        found=found[rows].tolist(),
+        distance=gated.distance[rows].tolist(),
+        settled_frame=np.where(known, frame[last], -1).tolist(),
+        settled_found=np.where(known, found[last], -1).tolist(),
+    )
 
 
-@dataclass(frozen=True, slots=True)
-class _Pair:
-    """One competing pair: row in the gated pairs, who meets whom, and the last uncontested match of the truth joint."""
+def _decided(
+    scene: Scene, pairs: _Contested, places: range, memory: dict[int, tuple[int, int]], assignment: str
+) -> list[int]:
+    """Winners of one frame and joint: first whom the truth remembers, then the best assignment of the rest."""
+    won: list[int] = []
+    truths: set[int] = set()
+    predictions: set[int] = set()
+    for place in places:
+        if pairs.truth[place] in truths or pairs.predicted[place] in predictions:
+            continue
+        frame, found = memory.get(pairs.track[place], (-1, -1))
+        remembered = found if frame > pairs.settled_frame[place] else pairs.settled_found[place]
+        if remembered == pairs.found[place]:
+            truths.add(pairs.truth[place])
+            predictions.add(pairs.predicted[place])
+            won.append(place)
+    rest = [place for place in places if pairs.truth[place] not in truths and pairs.predicted[place] not in predictions]
+    return won + _assigned(scene, pairs, places, rest, assignment) if rest else won
 
-    row: int
-    truth: int
-    predicted: int
-    hypothesis: int
-    track: int
-    distance: float
-    settled_frame: int
-    settled_hypothesis: int
+
+def _assigned(scene: Scene, pairs: _Contested, places: range, rest: list[int], assignment: str) -> list[int]:
+    """The best assignment of the rest; where one side is a single joint that is the nearest."""
+    costs = [pairs.distance[place] for place in rest]
+    nearest = min(costs)
+    single = len({pairs.truth[place] for place in rest}) == 1 or len({pairs.predicted[place] for place in rest}) == 1
+    if single and costs.count(nearest) == 1:
+        return [rest[costs.index(nearest)]]
+    if assignment == "legacy":
+        largest = max(pairs.distance[place] for place in places)
+        return _solved(scene, pairs, rest, lambda rows, columns: 2 * largest + 1)
+    return _solved(scene, pairs, rest, lambda rows, columns: 2 * min(rows, columns) * (max(costs) + 1) + 1)
+
+
+def _solved(scene: Scene, pairs: _Contested, rest: list[int], forbidden: Callable[[int, int], float]) -> list[int]:
+    """The assignment as motmetrics poses it, over everybody in the frame who has the joint."""
+    frame, joint = pairs.frame[rest[0]], pairs.joint[rest[0]]
+    truths, predictions = (_holders(side, frame, joint) for side in (scene.truth, scene.predicted))
+    cost = np.full((len(truths), len(predictions)), forbidden(len(truths), len(predictions)))
+    chosen = {(truths.index(pairs.truth[place]), predictions.index(pairs.predicted[place])): place for place in rest}
+    for cell, place in chosen.items():
+        cost[cell] = pairs.distance[place]
+    cells = zip(*(side.tolist() for side in linear_sum_assignment(cost)), strict=True)
+    return [chosen[cell] for cell in cells if cell in chosen]
+
+
+def _holders(people: People, frame: int, joint: int) -> list[int]:
+    """Rows of the people of a frame who have a joint."""
+    start, stop = np.searchsorted(people.frame, (frame, frame + 1)).tolist()
+    rows: list[int] = (start + np.flatnonzero(people.present[start:stop, joint])).tolist()
+    return rows
