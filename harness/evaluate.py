@@ -13,13 +13,15 @@ from harness.datasets import DataSet, Frame, check_split, open_dataset
 from harness.datasets.images import missing_images, without
 from harness.errors import DataError, HarnessError, listed
 from harness.inference import Ready, Timings, load_method, predict
+from harness.inference.images import read_image
 from harness.methods import methods
 from harness.people import afterwards, check_people, open_boxes
 from harness.predictions import Predictions, write_parquet
 from harness.records import Partial, PredictionsFile, RunRecord
 from harness.request import Request, describe
 from harness.results import Results, StoredRun
-from harness.scoring import score
+from harness.scoring.standard import score_run
+from harness.video import Video, VideoFrames, open_video, video_dataset
 
 __all__ = ["Evaluated", "Opened", "evaluate", "open_request", "prepare", "run_method"]
 
@@ -31,12 +33,16 @@ _UNFINISHED = "unfinished"
 
 @dataclass(frozen=True)
 class Opened:
-    """The data and boxes of a request; `recall` of the boxes against the truth, `partial` why not all of the split."""
+    """The data and boxes of a request; `recall` of the boxes against the truth, `partial` why not all of the split.
+
+    `video` is what the frames come from where they are no files.
+    """
 
     dataset: DataSet
     boxes: Boxes
     recall: float | None = None
     partial: Partial | None = None
+    video: Video | None = None
 
 
 @dataclass(frozen=True)
@@ -99,6 +105,10 @@ def open_request(
     Sequences without their images are an error, or left out when the request allows it.
     """
     check_people(request)
+    if request.video is not None:
+        video = open_video(request.video)
+        dataset = video_dataset(video)
+        return Opened(dataset, open_boxes(request, dataset, neighbours=neighbours)[0], video=video)
     drawing = partial(progress, detail="frames of the embedded data drawn") if progress else None
     dataset = open_dataset(request.dataset, request.split, root=request.data_root, progress=drawing)
     reasons = []
@@ -120,6 +130,7 @@ def run_method(
     predictions, timings = predict(
         ready.method, opened.dataset, opened.boxes, batch_size=request.batch_size, device=request.device,
         precision=request.precision, flip=request.flip, shards=shards, progress=progress,
+        read=VideoFrames(opened.video.path) if opened.video else read_image,
     )  # fmt: skip
     return afterwards(request, predictions, opened.dataset, crop=ready.method.preset.crop), timings
 
@@ -137,7 +148,7 @@ def _without_missing(request: Request, dataset: DataSet, missing: dict[str, list
 
 
 def _scored(draft: RunRecord, dataset: DataSet, predictions: Predictions, timings: Timings) -> RunRecord:
-    scores = score(dataset, predictions, protocol=dataset.protocol)
+    scores = score_run(dataset, predictions)
     stages = ("read", "crop", "wait", "forward", "decode", "write", "wall")
     cost = replace(
         draft.cost,

@@ -10,7 +10,8 @@ from harness.datasets import DataSet, datasets, open_dataset
 from harness.errors import DataError, UsageError, WeightsError
 from harness.predictions import Predictions, read_parquet
 from harness.records import RunRecord
-from harness.scoring import Scores, score
+from harness.scoring import Scores
+from harness.scoring.standard import SLICES, score_run
 from harness.weights import find_weights
 
 __all__ = ["reopen", "rescorer", "same_sequences", "weights_path"]
@@ -29,9 +30,9 @@ def rescorer(dataset: DataSet) -> Callable[[RunRecord, Path], Scores]:
 
     def rescore(record: RunRecord, path: Path) -> Scores:
         predictions = read_parquet(path)
-        compat = record.scoring.get("compat", "official")
+        facts = record.scoring
         own = same_sequences(dataset, predictions, path)
-        return score(own, predictions, protocol=record.dataset.protocol, compat=compat)
+        return score_run(own, predictions, compat=facts.get("compat", "official"), slices=facts.get("slices", SLICES))
 
     return rescore
 

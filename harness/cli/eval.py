@@ -44,7 +44,7 @@ def command(
     """
     from harness.evaluate import evaluate
     from harness.methods import methods
-    from harness.report import leaderboard, render
+    from harness.report import by_slice, leaderboard, render
     from harness.request import Request
     from harness.results import Results
 
@@ -68,13 +68,16 @@ def command(
         if found.recall is not None:
             note(f"boxes: {found.count} from {found.source}; they find {found.recall:.1%} of the people (IoU 0.5)")
         runs.append(answer.run)
-    click.echo(render(leaderboard([run.record for run in runs]), style).rstrip("\n"))
+    records = [run.record for run in runs]
+    click.echo(render(leaderboard(records), style).rstrip("\n"))
+    if style in ("table", "markdown"):
+        click.echo("\n" + render(by_slice(records), style).rstrip("\n"))
     for warning in dict.fromkeys(text for run in runs for text in run.record.warnings):
         note(f"note: {warning}")
     for run in runs:
         note(f"record: {run.folder / 'record.json'}")
     if plots:
-        for path in draw([run.record for run in runs], runs[0].folder / "plots"):
+        for path in draw(records, runs[0].folder / "plots"):
             note(f"plot: {path}")
 
 

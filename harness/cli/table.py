@@ -18,17 +18,23 @@ __all__ = ["command"]
 @click.argument("runs", nargs=-1)
 @click.option("--metric", default="ap", show_default=True, help="Which metric of the records to compare.")
 @click.option("--slice", "slice_name", default="all", show_default=True, help="On which slice of the truth.")
+@click.option("--by-slice", is_flag=True, help="One row per bin of every slice, one column per run.")
 @results_option
 @format_option("table", "markdown", "latex", "csv", "json")
-def command(runs: tuple[str, ...], metric: str, slice_name: str, results: Path, style: str) -> None:
+def command(runs: tuple[str, ...], metric: str, slice_name: str, by_slice: bool, results: Path, style: str) -> None:
     """Print a comparison of stored runs (all of them by default), ranked only where they are comparable.
 
     RUNS are ids, starts of ids, or names of methods.
     """
-    from harness.report import leaderboard, render
+    from harness import report
+    from harness.report.comparable import by_ground
 
     records = [run.record for run in chosen_runs(runs, results)]
-    click.echo(render(leaderboard(records, metric=metric, slice=slice_name), style).rstrip("\n"))
+    if by_slice:
+        tables = [report.by_slice(same, metric=metric) for same in by_ground(records).values()]
+    else:
+        tables = [report.leaderboard(records, metric=metric, slice=slice_name)]
+    click.echo("\n".join(report.render(table, style) for table in tables).rstrip("\n"))
 
 
 def chosen_runs(words: tuple[str, ...], folder: Path) -> list[StoredRun]:

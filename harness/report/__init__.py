@@ -6,13 +6,24 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from harness.report.formats import FORMATS, render
+from harness.report.slice_tables import by_slice
 from harness.report.tables import Table, leaderboard, per_joint
 
 if TYPE_CHECKING:
     from harness.report.plots import ap_against_speed, per_joint_bars
     from harness.report.style import save
 
-__all__ = ["FORMATS", "Table", "ap_against_speed", "leaderboard", "per_joint", "per_joint_bars", "render", "save"]
+__all__ = [
+    "FORMATS",
+    "Table",
+    "ap_against_speed",
+    "by_slice",
+    "leaderboard",
+    "per_joint",
+    "per_joint_bars",
+    "render",
+    "save",
+]
 
 _LATER = {
     "ap_against_speed": "harness.report.plots",

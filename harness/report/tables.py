@@ -109,7 +109,8 @@ def leaderboard(records: Sequence[RunRecord], *, metric: str = "ap", slice: str 
 def per_joint(record: RunRecord, *, slice: str = "all") -> Table:
     """AP, precision and recall of every joint of one run, with the number of true and predicted joints."""
     metrics = {"ap": "AP", "precision": "Precision", "recall": "Recall"}
-    found = {(row.metric, row.joint): row for row in record.scores if row.slice == slice}
+    own = record.table.select(protocol=record.dataset.protocol) if slice == "all" else record.table
+    found = {(row.metric, row.joint): row for row in own.entries if row.slice == slice}
     if ("ap", TOTAL) not in found:
         raise UsageError(f"run {record.id} holds no AP on slice '{slice}'")
     bounded = not all(math.isnan(row.low) for (metric, _), row in found.items() if metric == "ap")
@@ -169,7 +170,7 @@ def _section(ground: Ground, records: list[RunRecord], *, metric: str, slice: st
 
 
 def _row(label: str, record: RunRecord, *, metric: str, slice: str, comparable_speed: bool) -> Row:
-    groups = record.table.groups(metric, slice=slice)
+    groups = record.table.groups(metric, slice=slice, protocol=record.dataset.protocol if slice == "all" else None)
     cells: dict[str, Cell] = {name: groups.get(name) for name in GROUPS}
     cells |= {
         "Mean": groups.get("Total"),

@@ -1,0 +1,98 @@
+"""harness compare: is one run really better than another?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from harness.cli.options import format_option, results_option
+from harness.cli.output import emit_json, emit_rows, note
+from harness.errors import CheckError, DataError, UsageError
+from harness.results import Results, StoredRun
+
+__all__ = ["command"]
+
+
+@click.command("compare")
+@click.argument("a")
+@click.argument("b")
+@click.option("--slice", "slices", multiple=True, help="A slice as well as all joints; repeatable (all: every one).")
+@click.option("--joints", is_flag=True, help="A row per joint instead of per group.")
+@click.option("--data-root", type=click.Path(path_type=Path), help="Folder of the data set; synthtrack needs none.")
+@click.option("--replicates", type=click.IntRange(100), default=2000, show_default=True, help="Bootstrap draws.")
+@click.option("--permutations", type=click.IntRange(100), default=10_000, show_default=True, help="Random swaps.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--gate", is_flag=True, help="Exit code 5 if B is worse than A over all joints.")
+@results_option
+@format_option("table", "json", "csv", "markdown", "latex")
+def command(
+    a: str, b: str, slices: tuple[str, ...], joints: bool, data_root: Path | None, gate: bool, results: Path,
+    style: str, **options: Any,
+) -> None:  # fmt: skip
+    """Compare stored runs A (the reference) and B on the same data: B - A per joint group and slice.
+
+    Intervals are paired bootstraps over whole sequences, p values permutations of whole sequences, corrected by Holm
+    within the table. "not shown" means that this data set cannot tell.
+    """
+    from harness.scoring.comparison import compare
+    from harness.scoring.slices import slices as known
+
+    store = Results(results)
+    first, second = store.one(a), store.one(b)
+    wanted = list(known) if "all" in slices else list(slices)
+    for name in wanted:
+        known[name]
+    dataset, predictions = _pair(first, second, data_root)
+    found = compare(dataset, *predictions, slices=("all", *wanted), **options)
+    for warning in found.warnings:
+        note(f"note: {warning}")
+    rows = [row for row in found.rows if (row.kind == "joint") == joints or row.name == "total"]
+    if style == "json":
+        emit_json({"a": first.id, "b": second.id, "facts": found.facts, "rows": found.to_rows()})
+    elif style == "csv":
+        emit_rows(found.to_rows(), style)
+    else:
+        click.echo(f"A {first.id}\nB {second.id}\n")
+        emit_rows([_shown(row) for row in rows], style)
+        click.echo("\n" + found.row().sentence)
+    if gate and found.row().verdict == "worse":
+        raise CheckError(f"{second.id} is worse than {first.id}: {found.row().sentence}")
+
+
+def _pair(first: StoredRun, second: StoredRun, root: Path | None) -> tuple[Any, tuple[Any, Any]]:
+    """The common data set and the predictions of both runs; refuses runs on different data."""
+    from harness.predictions import read_parquet
+    from harness.reopen import reopen, same_sequences
+
+    one, other = first.record.dataset, second.record.dataset
+    if (one.name, one.split, one.fingerprint) != (other.name, other.split, other.fingerprint):
+        names = f"{first.id} ({one.name} {one.split}) and {second.id} ({other.name} {other.split})"
+        raise UsageError(f"{names} are runs on different data; compare runs on the same labels")
+    dataset = reopen(first.record, root)
+    if dataset is None:
+        raise DataError(f"data set {one.name} is not at hand; give --data-root DIR")
+    if dataset.fingerprint != one.fingerprint:
+        raise DataError(f"{dataset.root}: its labels are not those of the runs (fingerprint {dataset.fingerprint})")
+    paths = [run.predictions_path for run in (first, second)]
+    for path, run in zip(paths, (first, second), strict=True):
+        if path is None or not path.is_file():
+            raise DataError(f"{run.folder}: the stored predictions are missing; run `harness eval` again")
+    loaded = tuple(read_parquet(path) for path in paths if path)
+    own = same_sequences(dataset, loaded[0], paths[0] or Path())
+    return own, (loaded[0], loaded[1])
+
+
+def _shown(row: Any) -> dict[str, str]:
+    interval = "" if row.low != row.low else f"[{row.low:+.1f}, {row.high:+.1f}]"
+    return {
+        "slice": row.slice, "joints": row.name, "A": _percent(row.a), "B": _percent(row.b),
+        "B - A": "" if row.difference != row.difference else f"{row.difference:+.1f}", "95 %": interval,
+        "p (Holm)": "" if row.p_holm != row.p_holm else f"{row.p_holm:.2g}", "n": str(row.n_truth),
+        "verdict": row.verdict, "more needed": "" if row.more_for_interval is None else str(row.more_for_interval),
+    }  # fmt: skip
+
+
+def _percent(value: float) -> str:
+    return "" if value != value else f"{value:.1f}"
