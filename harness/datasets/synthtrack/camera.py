@@ -38,8 +38,8 @@ class Camera:
     """Closed functions of time for yaw, pitch, roll and zoom.
 
     `pan` is (size rad, frequency 1/s, phase); `shake` (samples, 2) white noise at `rate` per second, smoothed by a Hann
-    window of seven samples; `zoom` the logarithm of the zoom over the clip of `duration` s; `follow` (P,) polynomial
-    coefficients of the yaw that follows a person, or empty.
+    window; `zoom` the logarithm of the zoom over the clip of `duration` s; `follow` the share of a person's bearing
+    that the yaw takes over, his path being `target`: place (2,) m in the middle of the clip and velocity (2,) m/s.
     """
 
     width: int
@@ -53,7 +53,7 @@ class Camera:
     rate: float
     zoom: float
     duration: float
-    target: Array  # start (2,) and velocity (2,) of the person followed; zeros for nobody
+    target: Array
     follow: float
 
     @property
