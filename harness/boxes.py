@@ -70,20 +70,23 @@ def boxes_from_file(
     minimum_score: float = 0.2,
     unlabelled: bool = False,
     ignore_other_frames: bool = False,
+    numbered_by: tuple[str, ...] = ("image_id",),
 ) -> Boxes:
     """Boxes a detector found, not clipped: those of category 1 whose score reaches `minimum_score`.
 
     The file is a JSON list of {bbox [x, y, w, h], score, category_id} with `image_name` (PoseWarper, DCPose) or
     `image_id` (mmpose), and optionally `track_id`. Frames that are not labelled are left out unless `unlabelled`.
     Raises DataError for a malformed file, and for boxes that belong to no frame of the data set
-    (`ignore_other_frames` leaves those out, unless they are all).
+    (`ignore_other_frames` leaves those out, unless they are all). `numbered_by` are the keys that may hold the id of
+    the frame, the first that is there counting.
     """
     entries = read_json(path)
     if not isinstance(entries, list) or set(map(type, entries)) - {dict}:
-        raise DataError(f"{path}: expected a list of objects with bbox, score and image_name or image_id")
+        keys = " or ".join(("image_name", *numbered_by))
+        raise DataError(f"{path}: expected a list of objects with bbox, score and {keys}")
 
     def record(row: int) -> str:
-        return f"{path}: box {row} ({entries[row].get('image_name', entries[row].get('image_id'))})"
+        return f"{path}: box {row} ({entries[row].get('image_name', _number(entries[row], numbered_by))})"
 
     scores = _required(entries, "score", 1, record)[:, 0]
     xywh = _required(entries, "bbox", 4, record)
@@ -93,7 +96,7 @@ def boxes_from_file(
     tracks = integers([entry.get("track_id") for entry in entries], missing=NO_TRACK, what="track_id", record=record)
     person = np.array([entry.get("category_id", 1) == 1 for entry in entries], dtype=bool)
     rows = np.flatnonzero(person & (scores >= minimum_score))
-    places = _places(entries, rows, dataset, record)
+    places = _places(entries, rows, dataset, record, numbered_by)
     if (places[:, 0] < 0).any():
         lost = rows[places[:, 0] < 0]
         if not ignore_other_frames or len(lost) == len(rows):
@@ -211,7 +214,11 @@ def _required(
 
 
 def _places(
-    entries: Sequence[dict[str, Any]], rows: NDArray[np.int64], dataset: DataSet, record: Callable[[int], str]
+    entries: Sequence[dict[str, Any]],
+    rows: NDArray[np.int64],
+    dataset: DataSet,
+    record: Callable[[int], str],
+    numbered_by: tuple[str, ...],
 ) -> NDArray[np.int64]:
     """(R,2) sequence and frame of the boxes in `rows`; -1, -1 where no frame has the name or id."""
     by_name, by_id = _frame_names(dataset)
@@ -222,12 +229,17 @@ def _places(
             parts = entry["image_name"].split("/")
             place = by_name.get("/".join(parts[-3:])) or by_name.get("/".join(parts[-2:]), (-1, -1))
         else:
-            number = entry.get("image_id")
+            number = _number(entry, numbered_by)
             place = by_id.get(number, (-1, -1)) if isinstance(number, int) else (-1, -1)
         if place is None:
             raise DataError(f"{record(row)}: several frames have this name or id; name images with their whole path")
         places.append(place)
     return np.array(places, dtype=np.int64).reshape(-1, 2)
+
+
+def _number(entry: dict[str, Any], keys: tuple[str, ...]) -> object:
+    """What the first of the keys that is there holds."""
+    return next((entry[key] for key in keys if key in entry), None)
 
 
 def _frame_names(dataset: DataSet) -> tuple[dict[str, tuple[int, int] | None], dict[int, tuple[int, int] | None]]:

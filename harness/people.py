@@ -15,6 +15,7 @@ from harness.inference.crops import UNIT, centre_and_scale
 from harness.predictions import Predictions, only
 from harness.suppression import suppress
 from harness.tracks import track_boxes, track_predictions
+from harness.video import video_boxes
 
 if TYPE_CHECKING:
     from harness.methods import CropSpec
@@ -24,9 +25,13 @@ __all__ = ["afterwards", "check_people", "open_boxes"]
 
 
 def check_people(request: Request) -> None:
-    """Raise UsageError for options that say nothing without another one."""
+    """Raise UsageError for options that need another one, or exclude it."""
     if request.nms == "none" and request.nms_threshold is not None:
         raise UsageError("--nms-threshold is the threshold of --nms: name the suppression, or leave it out")
+    if request.video is not None and request.boxes == "truth":
+        raise UsageError(f"{request.video}: a video has no labels; say with --boxes FILE where the people are")
+    if request.video is not None and request.data_root is not None:
+        raise UsageError("--video and --data-root exclude one another: a video is the whole data set")
 
 
 def open_boxes(request: Request, dataset: DataSet, *, neighbours: bool) -> tuple[Boxes, float | None]:
@@ -38,6 +43,8 @@ def open_boxes(request: Request, dataset: DataSet, *, neighbours: bool) -> tuple
     tracked = request.track == "iou"
     if request.boxes == "truth":
         boxes = boxes_from_truth(dataset, unlabelled=tracked or neighbours)
+    elif request.video is not None:
+        boxes = video_boxes(Path(request.boxes), dataset, minimum_score=request.min_box_score)
     else:
         boxes = boxes_from_file(
             Path(request.boxes), dataset, minimum_score=request.min_box_score, unlabelled=tracked or neighbours
@@ -45,7 +52,7 @@ def open_boxes(request: Request, dataset: DataSet, *, neighbours: bool) -> tuple
     boxes = track_boxes(boxes, dataset) if tracked else boxes
     labelled = _labelled(dataset, boxes)
     scored = boxes if labelled.all() else revised(boxes, note="", rows=np.flatnonzero(labelled))
-    recall = None if request.boxes == "truth" else box_recall(scored, dataset)
+    recall = None if request.boxes == "truth" or request.video is not None else box_recall(scored, dataset)
     boxes = boxes if neighbours else scored
     return boxes if request.box_enlarge == 1 else enlarged(boxes, request.box_enlarge), recall
 

@@ -28,6 +28,7 @@ class Request:
     split: str = "val"
     dataset: str = "synthtrack"
     data_root: Path | None = None
+    video: Path | None = None
     preset: str | None = None
     weights: str | None = None
     codec: str | None = None

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from harness.cli.options import data_options, run_options
 from harness.cli.output import note, progress_bar
+
+if TYPE_CHECKING:
+    from harness.predictions import Predictions
+    from harness.video import Video
 
 __all__ = ["command"]
 
@@ -19,10 +23,21 @@ __all__ = ["command"]
               help="Folder for predictions.parquet and the JSON files.")  # fmt: skip
 @click.option("--layout", type=click.Choice(["posetrack17", "posetrack18", "posetrack21"]), default="posetrack18",
               show_default=True, help="Layout of the JSON files.")  # fmt: skip
+@click.option("--video", type=click.Path(path_type=Path),
+              help="A video of your own, not a data set; needs --boxes FILE and PyAV (the extra `video`).")  # fmt: skip
+@click.option("--overlay/--no-overlay", default=True, show_default=True,
+              help="For a video: also write it with the poses drawn in.")  # fmt: skip
 @data_options
 @run_options
-def command(method: str, output: Path, layout: str, overwrite: bool, **asked: Any) -> None:
+def command(method: str, output: Path, layout: str, overlay: bool, overwrite: bool, **asked: Any) -> None:
     """Run a method and write its predictions, without scoring.
+
+    \b
+    harness predict --method hrnet --dataset posetrack18 --data-root DIR --split test --boxes detections.json -o OUT
+    harness predict --method hrnet --video clip.mp4 --boxes boxes.json --track oks -o OUT
+
+    The box file of a video is a JSON list of {"frame_id": 0, "bbox": [x, y, width, height] in px, "score": 0.98,
+    "category_id": 1}, optionally with "track_id", from any detector; frames are counted from 0 as they are shown.
 
     An interrupted run continues when the same command is given again.
     """
@@ -46,3 +61,13 @@ def command(method: str, output: Path, layout: str, overwrite: bool, **asked: An
     note(f"{len(predictions)} people in {len(opened.dataset)} sequences")
     click.echo(output / "predictions.parquet")
     click.echo(output / layout)
+    if opened.video is not None and overlay:
+        click.echo(_overlay(predictions, opened.video, output / "overlay.mp4"))
+
+
+def _overlay(predictions: Predictions, video: Video, path: Path) -> Path:
+    from harness.report.overlays import overlay
+    from harness.video import decoded, write_video
+
+    write_video(path, overlay(decoded(video.path), predictions), rate=video.rate)
+    return path

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from harness.clips import cut_clips
 from harness.datasets.sequences import DataSet
 from harness.inference.ahead import run_ahead
+from harness.inference.images import read_image
 from harness.inference.loaded import Loaded, check_finite, choose_device, infer
 from harness.inference.shards import Shards
 from harness.inference.work import FrameCrops, SequenceWork
@@ -67,6 +68,7 @@ class _Run:
     precision: str
     flip: bool
     missing: str
+    read: Callable[[Path], NDArray[np.uint8]]
     timings: Timings = field(default_factory=Timings)
 
     def work_of(self, number: int) -> SequenceWork:
@@ -94,6 +96,7 @@ class _Run:
             back_geometry=self.method.codec.geometry,
             batch_size=self.batch_size,
             joint_count=len(self.method.card.skeleton),
+            read=self.read,
         )
 
     def jobs(self, numbers: list[int]) -> Iterator[tuple[SequenceWork, int | None]]:
@@ -141,18 +144,20 @@ def predict(
     workers: int = 1,
     look_ahead: int = 16,
     missing: str = "error",
+    read: Callable[[Path], NDArray[np.uint8]] = read_image,
 ) -> tuple[Predictions, Timings]:
     """The poses of every box, ordered by sequence, frame and box.
 
     `flip` None takes the preset's choice. With `shards` every finished sequence is a file in that folder, and the same
     request continues from there. `workers` threads read and crop at most `look_ahead` frames ahead; `missing` says
-    what stands in for a support frame without a file. Raises DataError for unusable images or boxes, UsageError for a
-    device, precision or shard folder that does not fit, HarnessError where the network gives no numbers.
+    what stands in for a support frame without a file; `read` gives the BGR picture of an image path. Raises DataError
+    for unusable images or boxes, UsageError for a device, precision or shard folder that does not fit, HarnessError
+    where the network gives no numbers.
     """
     started = perf_counter()
     run = _Run(
         method, dataset, boxes, batch_size, choose_device(device), precision,
-        method.preset.flip_test if flip is None else flip, missing,
+        method.preset.flip_test if flip is None else flip, missing, read,
     )  # fmt: skip
     method.module.to(run.device).eval()
     store = Shards(shards, dataset, request_of(run))

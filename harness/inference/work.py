@@ -6,7 +6,7 @@ they are of nearly equal size, so that none is nearly empty.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
@@ -63,6 +63,7 @@ class SequenceWork:
     back_geometry: str
     batch_size: int
     joint_count: int
+    read: Callable[[Path], NDArray[np.uint8]] = read_image
     done: int = 0
     _size: tuple[int, int] | None = None
     _filling: dict[int, tuple[NDArray[np.uint8], int]] = field(default_factory=dict)
@@ -104,7 +105,7 @@ class SequenceWork:
         """Read one image and cut everything it owes; safe to call from several threads."""
         rows, places = self._uses[image]
         started = perf_counter()
-        picture = read_image(self.root / self.clips.images[image])
+        picture = self.read(self.root / self.clips.images[image])
         cut = perf_counter()
         size = self.spec.size
         crops = np.empty((len(rows), size[1], size[0], 3), dtype=np.uint8)
