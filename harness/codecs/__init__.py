@@ -8,6 +8,7 @@ from harness.codecs.heatmap import HeatmapCodec
 from harness.codecs.maps import MapCodec
 from harness.codecs.peaks import mirror_maps, peaks
 from harness.codecs.simcc import SimccCodec
+from harness.codecs.simcc_maps import SimccMapsCodec
 from harness.codecs.udp import UdpCodec, UdpOffsetCodec
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "HeatmapCodec",
     "MapCodec",
     "SimccCodec",
+    "SimccMapsCodec",
     "Targets",
     "UdpCodec",
     "UdpOffsetCodec",

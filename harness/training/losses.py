@@ -17,6 +17,7 @@ from harness.registry import Registry, load_plugins
 __all__ = [
     "Loss",
     "StatesLoss",
+    "bin_divergence",
     "joint_mse",
     "keypoint_mse",
     "loss_of",
@@ -74,6 +75,16 @@ def keypoint_mse(outputs: torch.Tensor, targets: Targets) -> torch.Tensor:
     weights = targets.weights[:, :, None, None]
     error: torch.Tensor = outputs - targets.values
     return (error.square() * weights).mean()
+
+
+def bin_divergence(logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """SimCC's for one axis: logits and labels (B,J,bins), weights (B,J); mean over bins, not sum (simcc.md 4).
+
+    >>> round(bin_divergence(torch.zeros(1, 1, 2), torch.tensor([[[1.0, 0.0]]]), torch.ones(1, 1)).item(), 4)
+    0.3466
+    """
+    divergence: torch.Tensor = torch.xlogy(labels, labels) - labels * log_softmax(logits, dim=-1)
+    return (divergence.mean(-1) * weights).mean()
 
 
 def spatial_cross_entropy(outputs: torch.Tensor, targets: Targets) -> torch.Tensor:
