@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from harness.scoring.contests import identities
-from harness.scoring.gating import JOINTS, Gated, gated_pairs, uncontested
-from harness.scoring.ragged import Integers, first_of_each
+from harness.scoring.gating import JOINTS, Gated, gated_pairs
+from harness.scoring.ragged import Integers, first_of_each, sums_by_group
 from harness.scoring.scene import People, Scene
 
 __all__ = ["ALPHAS", "FIELDS", "Hota", "HotaCounts", "count_hota", "hota"]
@@ -167,15 +167,13 @@ def _others(
 ) -> NDArray[np.float64]:
     """(S,19,15) joints of one side that were not matched."""
     sequence = scene.frame_sequence[side.frame]
-    total = np.zeros((len(scene.sequence_names), JOINTS))
-    np.add.at(total, sequence, side.present)
+    total = sums_by_group(sequence, side.present, len(scene.sequence_names))
     left: NDArray[np.float64] = total[:, None, :] - positives
     if compat == "official":
         met = np.bincount(opposite.frame, minlength=scene.frame_count) > 0
         lonely = np.unique(side.frame[~met[side.frame]])
         alone = side.present & ~met[side.frame][:, None]
-        own = np.zeros_like(total)
-        np.add.at(own, sequence, alone)
+        own = sums_by_group(sequence, alone, len(total))
         times = np.bincount(scene.frame_sequence[lonely], minlength=len(total))
         whole = np.bincount(scene.frame_sequence[opposite.frame], minlength=len(total)) == 0
         left += np.where(whole[:, None], 0, times[:, None] * total - own)[:, None, :]
@@ -194,7 +192,7 @@ def _matches(scene: Scene) -> _Matches:
     gated, similarity = gated.only(near), similarity[near]
     truth_track = identities(scene, scene.truth)
     found_track = identities(scene, scene.predicted)
-    won = np.concatenate([np.flatnonzero(uncontested(gated)), _contested(scene, gated, similarity)])
+    won = _assigned(scene, gated, similarity)
     frame = scene.truth.frame[gated.truth[won]]
     track = truth_track[gated.truth[won]] * JOINTS + gated.joint[won]
     won = won[np.lexsort((frame, track))]
@@ -221,30 +219,50 @@ def _frames_of(people: People, track: Integers) -> Integers:
     return np.bincount(track[person] * JOINTS + joint)
 
 
-def _contested(scene: Scene, gated: Gated, similarity: NDArray[np.float64]) -> Integers:
-    """Indices of the pairs that win where several compete in a frame: the largest sum of similarities."""
-    key = scene.truth.frame[gated.truth] * JOINTS + gated.joint
-    by_key = np.argsort(key, kind="stable")
-    rows = by_key[~uncontested(gated)[by_key]]
-    starts = np.flatnonzero(first_of_each(key[rows]))
-    stops = starts + np.diff(starts, append=len(rows))
-    columns = (rows, gated.truth[rows], gated.predicted[rows], similarity[rows])
-    row, truth, predicted, value = (column.tolist() for column in columns)
-    won: list[int] = []
-    for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
-        group = slice(start, stop)
-        best = max(value[group])
-        star = len(set(truth[group])) == 1 or len(set(predicted[group])) == 1
-        if star and value[group].count(best) == 1:
-            won.append(row[start + value[group].index(best)])
-        else:
-            first, last = np.searchsorted(key, (key[row[start]], key[row[start]] + 1), sorter=by_key)
-            solved = _solved(scene, gated, similarity, by_key[first:last])
-            won += [winner for winner in row[group] if winner in solved]
-    return np.array(won, dtype=np.int64)
+def _assigned(scene: Scene, gated: Gated, similarity: NDArray[np.float64]) -> Integers:
+    """Indices of the pairs that win: in every frame the largest sum of similarities.
+
+    A joint whose possible partners know nobody else takes the most similar of them, all such at once; what is left (and
+    exact ties) is solved frame by frame.
+    """
+    if not len(similarity):
+        return np.zeros(0, dtype=np.int64)
+    truth, predicted = gated.truth * JOINTS + gated.joint, gated.predicted * JOINTS + gated.joint
+    around_truth, around_predicted = _is_centre(truth, predicted), _is_centre(predicted, truth)
+    centre = np.where(around_truth, truth, predicted + truth.max() + 1)
+    easy = np.flatnonzero(around_truth | around_predicted)
+    order = easy[np.lexsort((-similarity[easy], centre[easy]))]
+    first = first_of_each(centre[order])
+    tied = first[:-1] & ~first[1:] & (similarity[order][:-1] == similarity[order][1:])
+    open_cases = np.isin(centre, centre[order[:-1][tied]]) | ~(around_truth | around_predicted)
+    won = order[first]
+    won = won[~open_cases[won]]
+    return np.concatenate([won, _solved_cases(scene, gated, similarity, np.flatnonzero(open_cases))])
 
 
-def _solved(scene: Scene, gated: Gated, similarity: NDArray[np.float64], pairs: Integers) -> set[int]:
+def _is_centre(joint: Integers, partner: Integers) -> NDArray[np.bool_]:
+    """(n,) whether all partners of a pair's joint have no other partner than it."""
+    choices = np.bincount(partner)[partner]
+    most = np.zeros(joint.max() + 1, dtype=np.int64)
+    np.maximum.at(most, joint, choices)
+    alone: NDArray[np.bool_] = most[joint] == 1
+    return alone
+
+
+def _solved_cases(scene: Scene, gated: Gated, similarity: NDArray[np.float64], open_cases: Integers) -> Integers:
+    """Those of the open pairs that win, by one assignment per frame and joint that has any."""
+    if not len(open_cases):
+        return open_cases
+    cell = scene.truth.frame[gated.truth] * JOINTS + gated.joint
+    involved = np.flatnonzero(np.isin(cell, cell[open_cases]))
+    involved = involved[np.argsort(cell[involved], kind="stable")]
+    starts = np.flatnonzero(first_of_each(cell[involved]))
+    solved = [_solved(scene, gated, similarity, pairs) for pairs in np.split(involved, starts[1:])]
+    won: Integers = np.intersect1d(np.concatenate(solved), open_cases)
+    return won
+
+
+def _solved(scene: Scene, gated: Gated, similarity: NDArray[np.float64], pairs: Integers) -> Integers:
     """The best assignment over everybody in a frame, as the kit poses it, so that equal sums fall the same way."""
     frame = scene.truth.frame[gated.truth[pairs[0]]]
     first_truth, last_truth = np.searchsorted(scene.truth.frame, (frame, frame + 1))
@@ -253,4 +271,5 @@ def _solved(scene: Scene, gated: Gated, similarity: NDArray[np.float64], pairs: 
     number = np.full(score.shape, -1)
     place = (gated.truth[pairs] - first_truth, gated.predicted[pairs] - first_predicted)
     score[place], number[place] = similarity[pairs], pairs
-    return set(number[linear_sum_assignment(-score)].tolist())
+    chosen: Integers = number[linear_sum_assignment(-score)]
+    return chosen

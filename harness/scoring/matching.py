@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.scoring.ragged import Integers, blocks, counts_and_starts, first_of_each, pairs_within
+from harness.scoring.ragged import Integers, blocks, counts_and_starts, first_of_each, pairs_within, sums_by_group
 from harness.scoring.scene import Scene
 
 __all__ = ["GATE", "JointEvents", "MatchTable", "distances", "match", "pair_blocks"]
@@ -82,9 +82,8 @@ class MatchTable:
     @cached_property
     def truth_by_sequence(self) -> Integers:
         """(S,15) true joints of every sequence."""
-        total = np.zeros((len(self.scene.sequence_names), self.hit.shape[1]), dtype=np.int64)
-        np.add.at(total, self.truth_sequence, self.scene.truth.present)
-        return total
+        total = sums_by_group(self.truth_sequence, self.scene.truth.present, len(self.scene.sequence_names))
+        return total.astype(np.int64)
 
     @cached_property
     def truth_frame(self) -> Integers:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["blocks", "counts_and_starts", "first_of_each", "pairs_within"]
+__all__ = ["blocks", "counts_and_starts", "first_of_each", "pairs_within", "sums_by_group"]
 
 Integers = NDArray[np.int64]
 
@@ -57,3 +57,15 @@ def blocks(sizes: Integers, limit: int) -> Iterator[tuple[int, int]]:
         stop = max(start + 1, int(np.searchsorted(ends, done + limit, side="right")))
         yield start, stop
         start, done = stop, int(ends[stop - 1])
+
+
+def sums_by_group(group: Integers, values: NDArray[Any], group_count: int) -> NDArray[np.float64]:
+    """(group_count, J) sums of the rows of `values` (N,J), numbers or bool, that belong to each group.
+
+    >>> sums_by_group(np.array([1, 0, 1]), np.array([[1, 2], [3, 4], [5, 6]]), 2).tolist()
+    [[3.0, 4.0], [6.0, 8.0]]
+    """
+    width = values.shape[1]
+    cell = (group * width)[:, None] + np.arange(width)
+    sums = np.bincount(cell.ravel(), weights=values.ravel(), minlength=group_count * width)
+    return sums.astype(np.float64, copy=False).reshape(group_count, width)

@@ -26,7 +26,7 @@ from harness.predictions import Predictions
 from harness.scoring.cleaning import poseval_scene
 from harness.scoring.matching import MatchTable, match
 from harness.scoring.poseval import check_not_empty, facts_of
-from harness.scoring.ragged import Integers
+from harness.scoring.ragged import Integers, sums_by_group
 from harness.scoring.scores import Score, Scores, joint_rows
 
 __all__ = ["NAME", "TemporalCounts", "count_temporal", "score_temporal", "temporal_values"]
@@ -174,6 +174,4 @@ def _length(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _totals(table: MatchTable, rows: Integers, values: NDArray[np.bool_] | NDArray[np.float64]) -> NDArray[np.float64]:
     """(S,15) sums of (n,15) values that belong to truth rows."""
-    total = np.zeros((len(table.scene.sequence_names), table.hit.shape[1]))
-    np.add.at(total, table.truth_sequence[rows], values)
-    return total
+    return sums_by_group(table.truth_sequence[rows], values, len(table.scene.sequence_names))

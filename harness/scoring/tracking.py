@@ -16,7 +16,7 @@ from harness.datasets.sequences import NO_TRACK
 from harness.errors import DataError
 from harness.scoring.contests import identities, matched_pairs
 from harness.scoring.gating import JOINTS, Gated, gated_pairs
-from harness.scoring.ragged import Integers, first_of_each
+from harness.scoring.ragged import Integers, first_of_each, sums_by_group
 from harness.scoring.scene import Scene
 
 __all__ = ["Tracking", "TrackingCounts", "count_tracking", "tracked", "tracking"]
@@ -136,9 +136,8 @@ def _present(scene: Scene, dummies: bool) -> tuple[Integers, Integers, Integers]
     counts = []
     for side in (scene.truth, scene.predicted):
         rows = both[side.frame]
-        total = np.zeros((len(scene.sequence_names), JOINTS), dtype=np.int64)
-        np.add.at(total, scene.frame_sequence[side.frame[rows]], side.present[rows])
-        counts.append(total)
+        sequence = scene.frame_sequence[side.frame[rows]]
+        counts.append(sums_by_group(sequence, side.present[rows], len(scene.sequence_names)).astype(np.int64))
     dummy = np.bincount(scene.frame_sequence[~both], minlength=len(scene.sequence_names))[:, None]
     return counts[0], counts[1], dummy
 
