@@ -13,7 +13,6 @@ from harness.datasets import DataSet, Frame, check_split, open_dataset
 from harness.datasets.images import missing_images, without
 from harness.errors import DataError, HarnessError, listed
 from harness.inference import Ready, Timings, load_method, predict
-from harness.inference.images import read_image
 from harness.methods import methods
 from harness.people import afterwards, check_people, open_boxes
 from harness.predictions import Predictions, write_parquet
@@ -130,7 +129,7 @@ def run_method(
     predictions, timings = predict(
         ready.method, opened.dataset, opened.boxes, batch_size=request.batch_size, device=request.device,
         precision=request.precision, flip=request.flip, shards=shards, progress=progress,
-        read=VideoFrames(opened.video.path) if opened.video else read_image,
+        read=VideoFrames(opened.video.path) if opened.video else None,
     )  # fmt: skip
     return afterwards(request, predictions, opened.dataset, crop=ready.method.preset.crop), timings
 

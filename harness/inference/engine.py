@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from harness.clips import cut_clips
 from harness.datasets.sequences import DataSet
 from harness.inference.ahead import run_ahead
-from harness.inference.images import read_image
 from harness.inference.loaded import Loaded, check_finite, choose_device, infer
 from harness.inference.shards import Shards
 from harness.inference.work import FrameCrops, SequenceWork
@@ -68,7 +67,7 @@ class _Run:
     precision: str
     flip: bool
     missing: str
-    read: Callable[[Path], NDArray[np.uint8]]
+    read: Callable[[Path], NDArray[np.uint8]] | None
     timings: Timings = field(default_factory=Timings)
 
     def work_of(self, number: int) -> SequenceWork:
@@ -144,15 +143,15 @@ def predict(
     workers: int = 1,
     look_ahead: int = 16,
     missing: str = "error",
-    read: Callable[[Path], NDArray[np.uint8]] = read_image,
+    read: Callable[[Path], NDArray[np.uint8]] | None = None,
 ) -> tuple[Predictions, Timings]:
     """The poses of every box, ordered by sequence, frame and box.
 
     `flip` None takes the preset's choice. With `shards` every finished sequence is a file in that folder, and the same
     request continues from there. `workers` threads read and crop at most `look_ahead` frames ahead; `missing` says
-    what stands in for a support frame without a file; `read` gives the BGR picture of an image path. Raises DataError
-    for unusable images or boxes, UsageError for a device, precision or shard folder that does not fit, HarnessError
-    where the network gives no numbers.
+    what stands in for a support frame without a file; `read` gives the BGR picture of an image path where the
+    frames are no files. Raises DataError for unusable images or boxes, UsageError for a device, precision or shard
+    folder that does not fit, HarnessError where the network gives no numbers.
     """
     started = perf_counter()
     run = _Run(

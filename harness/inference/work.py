@@ -63,7 +63,7 @@ class SequenceWork:
     back_geometry: str
     batch_size: int
     joint_count: int
-    read: Callable[[Path], NDArray[np.uint8]] = read_image
+    read: Callable[[Path], NDArray[np.uint8]] | None = None
     done: int = 0
     _size: tuple[int, int] | None = None
     _filling: dict[int, tuple[NDArray[np.uint8], int]] = field(default_factory=dict)
@@ -105,7 +105,7 @@ class SequenceWork:
         """Read one image and cut everything it owes; safe to call from several threads."""
         rows, places = self._uses[image]
         started = perf_counter()
-        picture = self.read(self.root / self.clips.images[image])
+        picture = (self.read or read_image)(self.root / self.clips.images[image])
         cut = perf_counter()
         size = self.spec.size
         crops = np.empty((len(rows), size[1], size[0], 3), dtype=np.uint8)
