@@ -37,13 +37,14 @@ def command(
     within the table. "not shown" means that this data set cannot tell.
     """
     from harness.scoring.comparison import compare
+    from harness.scoring.slices import slice_named
     from harness.scoring.slices import slices as known
 
     store = Results(results)
     first, second = store.one(a), store.one(b)
     wanted = list(known) if "all" in slices else list(slices)
     for name in wanted:
-        known[name]
+        slice_named(name)
     dataset, predictions = _pair(first, second, data_root)
     found = compare(dataset, *predictions, slices=("all", *wanted), **options)
     for warning in found.warnings:

@@ -9,7 +9,7 @@ A slice is one small registered function; see `registry.py` for how to add one.
 
 from harness.scoring.slices.bins import Assigned, assign, assign_all, footage_of
 from harness.scoring.slices.footage import Footage, GreyImages
-from harness.scoring.slices.registry import Slice, register_slice, slices
+from harness.scoring.slices.registry import Slice, register_slice, slice_named, slices
 from harness.scoring.slices.scoring import count_slices, score_slices
 
 __all__ = [
@@ -23,5 +23,6 @@ __all__ = [
     "footage_of",
     "register_slice",
     "score_slices",
+    "slice_named",
     "slices",
 ]

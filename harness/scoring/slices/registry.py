@@ -53,9 +53,10 @@ class Slice:
 def _load_built_in() -> None:
     for name in ("occlusion", "crowding", "motion", "scale", "sharpness"):
         importlib.import_module(f"harness.scoring.slices.{name}")
-    load_plugins()
 
 
+#: Slices of plugins are in it once the plugins are loaded, which importing torch makes slow: `slice_named` does it only
+#: for a name that is not known yet.
 slices: Registry[Slice] = Registry("slice", before_lookup=_load_built_in)
 
 
@@ -90,4 +91,7 @@ def slice_named(name: str) -> tuple[Slice, ...]:
     >>> [part.name for part in slice_named("sharpness x speed")]
     ['sharpness', 'speed']
     """
-    return tuple(slices[part] for part in name.split(" x "))
+    parts = name.split(" x ")
+    if not all(part in slices for part in parts):
+        load_plugins()
+    return tuple(slices[part] for part in parts)

@@ -21,7 +21,16 @@ from harness.scoring.slices.counting import BinCounts, bin_counts, nearest_truth
 from harness.scoring.slices.footage import GreyImages
 from harness.scoring.slices.registry import slices
 
-__all__ = ["ALL", "MIN_ITEMS", "MIN_SEQUENCES", "SliceCounts", "count_slices", "score_slices", "whole"]
+__all__ = [
+    "ALL",
+    "MIN_ITEMS",
+    "MIN_SEQUENCES",
+    "SliceCounts",
+    "count_assigned",
+    "count_slices",
+    "score_slices",
+    "whole",
+]
 
 PROTOCOL = "poseval"
 ALL = "all"
@@ -78,14 +87,29 @@ def count_slices(
     wanted = list(dict.fromkeys(names))
     found, lacking = assign_all([name for name in wanted if name != ALL], matched, images)
     by_name = {assigned.name: assigned for assigned in found} | {ALL: whole(matched)}
+    parts = [by_name[name] for name in wanted if name in by_name]
+    known = count_assigned(matched, parts, min_items=min_items, min_sequences=min_sequences)
+    return known, count_assigned(matched, parts, unknown=True), lacking
+
+
+def count_assigned(
+    matched: Matched,
+    parts: Iterable[Assigned],
+    *,
+    min_items: int = MIN_ITEMS,
+    min_sequences: int = MIN_SEQUENCES,
+    unknown: bool = False,
+) -> list[SliceCounts]:
+    """Every bin of slices that are assigned already (also by another run on the same truth), or with `unknown` those
+    cells of each that are in no bin."""
     order, near = ranks(matched.table), nearest_truth(matched)
-    known, unknown = [], []
-    for assigned in (by_name[name] for name in wanted if name in by_name):
+    counted = []
+    for assigned in parts:
         joints = tuple(bin_counts(matched, assigned, rank, near) for rank in order)
         limits = (0, 0) if assigned.name == ALL else (max(min_items, 1), min_sequences)
-        known += [_counted(matched, assigned, joints, number, limits) for number in range(len(assigned.bins))]
-        unknown.append(_counted(matched, assigned, joints, UNKNOWN, limits))
-    return known, unknown, lacking
+        numbers = [UNKNOWN] if unknown else range(len(assigned.bins))
+        counted += [_counted(matched, assigned, joints, number, limits) for number in numbers]
+    return counted
 
 
 def score_slices(
