@@ -36,16 +36,25 @@ def list_datasets(style: str) -> None:
 
 @command.command("make")
 @click.argument("name", default="synthtrack")
+@click.option("--preset", help="Its size: smoke, mini, standard (what `synthtrack` means) or large.")
 @click.option("--split", "splits", multiple=True, help="A split to make; all of them by default.")
-def make(name: str, splits: tuple[str, ...]) -> None:
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of your own, a folder per split, not the cache.")
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Other clips than everybody's; needs --out."
+)
+def make(name: str, preset: str | None, splits: tuple[str, ...], out: Path | None, seed: int) -> None:
     """Make an embedded data set now instead of on first use, and print where it lies."""
+    name = f"{name}-{preset}" if preset and preset != "standard" else name
     card = datasets[name]
     if card.prepare is None:
         raise UsageError(f"data set '{name}' cannot be made, only downloaded. {card.get_it}")
+    if seed and out is None:
+        raise UsageError("--seed makes other clips than the shared ones of the cache; say where with --out DIR")
     for split in splits or card.splits:
         check_split(name, split)
+        own = {"root": out / split, "seed": seed} if out is not None else {}
         with progress_bar(f"{name} {split}") as report:
-            click.echo(f"{split}: {card.prepare(split, progress=report)}")
+            click.echo(f"{split}: {card.prepare(split, progress=report, **own)}")
 
 
 @command.command("check")

@@ -18,8 +18,8 @@ __all__ = ["DatasetCard", "check_split", "datasets", "open_dataset", "register_d
 class DatasetCard:
     """What a user needs to know of a data set before having it, and how it is read.
 
-    `read(root, split)` returns a DataSet; `prepare(split, progress=None)` makes an embedded data set and
-    returns its root, None for one that has to be downloaded; `evaluable` are the splits with public labels.
+    `read(root, split)` returns a DataSet; `prepare(split, progress=None, root=None, seed=0)` makes an embedded data
+    set and returns its root, None for one that has to be downloaded; `evaluable` are the splits with public labels.
     """
 
     name: str

@@ -8,6 +8,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import orjson
+
 from harness.datasets.synthtrack.presets import CARD_FILE, VERSION, Progress, preset_named
 from harness.errors import DataError, UsageError
 
@@ -20,9 +22,17 @@ def cache_folder(preset: str) -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "vidpose-harness" / "synthtrack" / VERSION / preset
 
 
-def prepare(preset: str, split: str, *, progress: Progress | None = None, workers: int = 2) -> Path:
-    """The root of a cached split, generated if it is not there. Raises DataError where the cache cannot be written."""
-    return make(preset, split, cache_folder(preset) / split, progress=progress, workers=workers)
+def prepare(
+    preset: str,
+    split: str,
+    *,
+    root: Path | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+    workers: int = 2,
+) -> Path:
+    """The root of a split, by default in the cache, generated if it is not there; DataError if it cannot be written."""
+    return make(preset, split, root or cache_folder(preset) / split, seed=seed, progress=progress, workers=workers)
 
 
 def make(
@@ -36,6 +46,7 @@ def make(
     if split not in chosen.splits:
         raise UsageError(f"synthtrack preset '{preset}' has no split '{split}'; it has {', '.join(chosen.splits)}")
     if (root / CARD_FILE).is_file():
+        _check_seed(root, chosen.name, seed)
         return root
     try:
         root.parent.mkdir(parents=True, exist_ok=True)
@@ -49,6 +60,14 @@ def make(
             "set HARNESS_CACHE to a folder with room that can be written"
         ) from problem
     return root
+
+
+def _check_seed(root: Path, preset: str, seed: int) -> None:
+    """Refuse to take clips of another preset or seed for those that were asked for."""
+    card = orjson.loads((root / CARD_FILE).read_bytes())
+    if (card.get("preset"), card.get("seed")) != (preset, seed):
+        found = f"preset '{card.get('preset')}' with seed {card.get('seed')}"
+        raise UsageError(f"{root}: holds {found}, not '{preset}' with seed {seed}; choose another folder or remove it")
 
 
 def _make_locked(preset: str, split: str, root: Path, *, seed: int, progress: Progress | None, workers: int) -> None:

@@ -1,0 +1,60 @@
+"""Every command of the README runs, in order, as it stands; those on data one has to fetch are at least understood."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import harness.cli as command_line
+from harness.cli import VERBS, cli
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+
+
+def commands() -> list[list[str]]:
+    """The words of every `harness ...` line in an indented block, continuation lines joined, comments dropped."""
+    text = re.sub(r"\\\n\s+", "", README)
+    lines = re.findall(r"^ {4,}(harness .+)$", text, flags=re.MULTILINE)
+    return [shlex.split(line, comments=True)[1:] for line in lines]
+
+
+def needs_own_data(words: list[str]) -> bool:
+    return "DIR" in words or "--data-root" in words
+
+
+def test_every_verb_is_in_the_readme() -> None:
+    assert {words[0] for words in commands()} >= set(VERBS) - {"doctor"}
+
+
+def test_exit_codes_of_the_readme_are_those_of_the_errors() -> None:
+    from harness import errors
+
+    for kind in (errors.UsageError, errors.DataError, errors.WeightsError, errors.CheckError, errors.HarnessError):
+        assert f"\n| {kind.exit_code} |" in README
+
+
+@pytest.mark.parametrize("words", [words for words in commands() if needs_own_data(words)], ids=" ".join)
+def test_commands_on_data_to_fetch_are_understood(words: list[str]) -> None:
+    command = cli.get_command(None, words[0])
+    rest = words[1:]
+    while hasattr(command, "commands"):
+        command, rest = command.commands[rest[0]], rest[1:]
+    command.make_context(words[0], rest)  # raises for an option or argument that does not exist
+
+
+def test_commands_run_as_they_stand(tmp_path: Path, own_cache: Path) -> None:
+    environment = {**os.environ, "HARNESS_DATASET": "synthtrack-smoke", "HARNESS_CACHE": str(own_cache)}
+    environment |= {"HARNESS_TRAIN_MINUTES": "0.02", "HARNESS_TRAIN_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    for words in commands():
+        if needs_own_data(words):
+            continue
+        words = ["0.02" if before == "--minutes" else word for before, word in zip(["", *words], words, strict=False)]
+        done = subprocess.run(
+            [sys.executable, "-m", "harness", *words], cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, f"harness {' '.join(words)}\n{done.stderr}"
+    assert command_line.run(["--help"]) == 0
