@@ -70,6 +70,13 @@ def _xtcocotools() -> Iterator[Finding]:
         )
 
 
+def _video() -> Iterator[Finding]:
+    try:
+        yield "ok", f"PyAV {importlib.import_module('av').__version__}"
+    except ImportError:
+        yield "note", "videos of your own cannot be read without PyAV; pip install 'vidpose-harness[video]'"
+
+
 def _plugins() -> Iterator[Finding]:
     from harness.methods import methods
 
@@ -80,4 +87,4 @@ def _plugins() -> Iterator[Finding]:
         yield "FIX", f"no package registers methods (entry point {PLUGIN_GROUP}); pip install -e . in the checkout"
 
 
-_CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (_python, _torch, _opencv, _xtcocotools, _plugins)
+_CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (_python, _torch, _opencv, _xtcocotools, _video, _plugins)
