@@ -54,6 +54,26 @@ def golden_input(*shape: int) -> torch.Tensor:
     return torch.from_numpy(random.standard_normal(shape).astype(np.float32))
 
 
+def watch(module: nn.Module, names: list[str]) -> dict[str, torch.Tensor]:
+    """Fill the returned mapping with the named intermediates at the next forward pass.
+
+    `stage3[1]` is the second output of stage 3; of several outputs the first counts where none is chosen.
+    """
+    seen: dict[str, torch.Tensor] = {}
+
+    def hook(name: str, place: int):
+        def keep(_module, _inputs, output) -> None:
+            # a copy: later in-place activations must not change what was seen
+            seen[name] = (output[place] if isinstance(output, list) else output).clone()
+
+        return keep
+
+    for name in names:
+        path, _, place = name.removesuffix("]").partition("[")
+        module.get_submodule(path).register_forward_hook(hook(name, int(place or 0)))
+    return seen
+
+
 def statistics(values: torch.Tensor) -> np.ndarray:
     """[sum, mean, population std, mean abs, min, max] in float64, the order of the golden files."""
     array = values.detach().double().numpy()

@@ -5,8 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from golden_fill import fill, filled_tensor, golden_input, read_json, shared, statistics
-from torch import nn
+from golden_fill import fill, filled_tensor, golden_input, read_json, shared, statistics, watch
 
 from baselines.hrnet import HRNetPose, card
 from baselines.layers.hrnet import TINY
@@ -19,13 +18,6 @@ VARIANTS = {
     "hrnet_w48_256x192": (48, 17, 63_595_745),
     "hrnet_w48_384x288": (48, 17, 63_595_745),
 }
-#: Golden name of an intermediate -> the call of ours that makes it (first part: module; second: which of its outputs).
-OUTPUT_OF = {
-    "transition1.1": ("transition1.1", None),
-    "stage2[0]": ("stage2", 0), "stage2[1]": ("stage2", 1),
-    "stage3[0]": ("stage3", 0), "stage3[1]": ("stage3", 1), "stage3[2]": ("stage3", 2),
-    "stage4": ("stage4", 0),
-}  # fmt: skip
 
 
 def golden(name: str):
@@ -34,23 +26,6 @@ def golden(name: str):
     if not path.is_file():
         pytest.skip(f"{path} is not here")
     return np.load(path)
-
-
-def watch(module: nn.Module, names: list[str]) -> dict[str, torch.Tensor]:
-    """Fill the returned mapping with the named intermediates at the next forward pass."""
-    seen: dict[str, torch.Tensor] = {}
-
-    def hook(name: str, place: int | None):
-        def keep(_module, _inputs, output) -> None:
-            # a copy: later in-place activations must not change what was seen
-            seen[name] = (output if place is None else output[place]).clone()
-
-        return keep
-
-    for name in names:
-        path, place = OUTPUT_OF.get(name, (name, None))
-        module.get_submodule(path).register_forward_hook(hook(name, place))
-    return seen
 
 
 @pytest.mark.parametrize("name", VARIANTS)
