@@ -30,7 +30,7 @@ def poseval_scene(sequences: Series[Sequence], predictions: Predictions, *, comp
     scene = stack(sequences, predictions)
     if compat == "official":
         check_unique_tracks(scene, scene.predicted, "predictions", sequences)
-    scene = _frameswith_people(scene, sequences, first_video_only=compat == "official")
+    scene = _frames_with_people(scene, sequences, first_video_only=compat == "official")
     has_points = np.concatenate([sequence.truth.has_points for sequence in sequences])
     rows = _global_rows(scene, sequences)
     scene = with_people(scene, has_points[rows], np.ones(len(scene.predicted), dtype=bool))
@@ -89,7 +89,7 @@ def check_unique_tracks(scene: Scene, people: People, noun: str, sequences: Seri
         )
 
 
-def _frameswith_people(scene: Scene, sequences: Series[Sequence], *, first_video_only: bool) -> Scene:
+def _frames_with_people(scene: Scene, sequences: Series[Sequence], *, first_video_only: bool) -> Scene:
     """Rule 1, and the choice of the first video of a file."""
     kept = np.bincount(scene.truth.frame, minlength=scene.frame_count) > 0
     if first_video_only:
