@@ -12,7 +12,7 @@ from harness.datasets import NO_TRACK, open_dataset
 from harness.errors import UsageError
 from harness.methods import CropSpec
 from harness.people import afterwards, check_people, open_boxes
-from harness.predictions import only, truth_as_predictions
+from harness.predictions import only, read_parquet, truth_as_predictions
 from harness.request import Request
 from harness.results import Results
 from harness.suppression import suppress
@@ -144,3 +144,19 @@ def test_runs_record_what_was_asked_and_verify(harness, tmp_path, detections):
 def test_an_impossible_suppression_is_refused_by_name(harness, tmp_path):
     answer = harness(*RANDOM, "--results", tmp_path, "--nms", "okss")
     assert answer.code == 2 and "pose-original" in answer.err
+
+
+def test_copy_previous_works_from_detections_that_are_tracked(harness, tmp_path, detections):
+    arguments = ("predict", "--method", "copy_previous", "--weights", "random", "--dataset", "synthtrack-smoke")
+    answer = harness(*arguments, "--boxes", detections, "--track", "iou", "-o", tmp_path / "out")
+    assert answer.code == 0, answer.err
+    found = read_parquet(tmp_path / "out" / "predictions.parquet")
+    boxes, _ = open_boxes(
+        Request("m", boxes=str(detections), track="iou"), open_dataset("synthtrack-smoke", "val"), neighbours=True
+    )
+    places = list(zip(boxes.sequence.tolist(), boxes.frame.tolist(), boxes.track_ids.tolist(), strict=True))
+    row_of = {place: row for row, place in enumerate(places)}
+    before = [row_of.get((sequence, frame - 1, track)) for sequence, frame, track in places]
+    known = [row for row, previous in enumerate(before) if previous is not None]
+    assert len(known) > len(boxes) / 2
+    np.testing.assert_array_equal(found.boxes[known], boxes.boxes[[before[row] for row in known]])
