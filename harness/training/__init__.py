@@ -1,8 +1,27 @@
-"""Training: one trainer, its losses, and recipes as data."""
+"""Training: one trainer, its losses, and recipes as data.
 
-from harness.training.keeper import Trained
+Methods register losses of their own, so importing this package loads no trainer (and no inference) before it is used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from harness.training.losses import Loss, StatesLoss, losses, register_loss
 from harness.training.recipe import Augmentation, Recipe
-from harness.training.trainer import Report, train
+
+if TYPE_CHECKING:
+    from harness.training.keeper import Trained
+    from harness.training.trainer import Report, train
 
 __all__ = ["Augmentation", "Loss", "Recipe", "Report", "StatesLoss", "Trained", "losses", "register_loss", "train"]
+
+_LATER = {"Report": "trainer", "Trained": "keeper", "train": "trainer"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import the trainer on first use."""
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"harness.training.{_LATER[name]}"), name)
