@@ -1,9 +1,9 @@
-"""harness data: make the embedded data set, list what can be read, check and describe a data set."""
+"""harness data: make the embedded data set, list what can be read; check, describe and convert a data set."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 import orjson
@@ -22,7 +22,7 @@ __all__ = ["command"]
 
 @click.group("data")
 def command() -> None:
-    """Make, list and check data sets."""
+    """Make, list, check, describe and convert data sets."""
 
 
 @command.command("list")
@@ -92,6 +92,40 @@ def check(
     if not report.usable:
         errors = sum(finding.severity == "error" for finding in report.findings)
         raise DataError(f"{root}: not usable as {report.name}: {errors} error(s); mend the files named above")
+
+
+@command.command("convert")
+@click.argument("root", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder of the converted set.")
+@click.option("--to", "target", type=click.Choice(["posetrack17", "posetrack18", "posetrack21"]), required=True,
+              help="The data set whose layout is written.")  # fmt: skip
+@click.option("--dataset", help="What ROOT is, a name of `harness data list`; recognised from the files if not given.")
+@click.option("--split", "splits", multiple=True, help="A split to convert; every one that has labels by default.")
+@click.option("--images", type=click.Choice(["link", "none"]), default="link", show_default=True,
+              help="Relative links under the new names, or leave the images where they are.")  # fmt: skip
+@format_option("table", "json", "csv", "markdown")
+def convert(
+    root: Path,
+    output: Path,
+    target: str,
+    dataset: str | None,
+    splits: tuple[str, ...],
+    images: Literal["link", "none"],
+    style: str,
+) -> None:
+    """Write the labels in ROOT in the layout of another PoseTrack, losing nothing.
+
+    Prints what the target has no place for; that is kept in its files, and a conversion back puts it in place again.
+    """
+    from harness.datasets.convert import convert_data
+
+    with progress_bar("converted") as report:
+        made = convert_data(
+            root, output, to=target, name=dataset, splits=splits or None, images=images, progress=report
+        )
+    emit_rows(made.rows, style)
+    counts = ", ".join(f"{count} {what}" for what, count in made.counts.items())
+    note(f"{made.source} -> {made.target}: {counts} in {output}")
 
 
 def _print(report: Report, first: int, output: Path | None) -> None:

@@ -1,6 +1,7 @@
 """The `annolist` layout of PoseTrack17 (and of what papers hand to poseval) -> Columns.
 
 Nearly every scalar is wrapped in a list of one element; both forms are read. Source: specification of poseval, 2.1.
+The fields `width`, `height`, `bbox` and `person_id` of the other layout, which conversions keep, are read as there.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from harness.datasets.columns import (
     NO_NUMBER,
     Columns,
     frame_number,
+    image_sizes,
     integers,
     polygons,
     rows_of_numbers,
+    xyxy,
 )
 from harness.datasets.columns import (
     numbers as one_each,
@@ -70,7 +73,7 @@ def parse_annolist(document: Record, source: str, *, predictions: bool = False) 
     peopled = set(frame_of)
     stated = [_scalar(entry.get("is_labeled")) for entry in entries]
     flags = [position in peopled if flag is None else flag for position, flag in enumerate(stated)]
-    missing_row = np.full((len(people), 4), np.nan)
+    boxes = [person.get("bbox") for person in people]
     return Columns(
         source=source,
         layout="annolist",
@@ -78,17 +81,19 @@ def parse_annolist(document: Record, source: str, *, predictions: bool = False) 
         numbers=np.fromiter(map(frame_number, names), dtype=np.int64, count=len(names)),
         image_ids=integers(numbers, missing=NO_NUMBER, what="imgnum", record=frame_record),
         labelled=np.array([bool(flag) for flag in flags], dtype=bool),
-        sizes=(None,) * len(entries),
+        sizes=image_sizes(entries, frame_record),
         frame=np.array(frame_of, dtype=np.int64),
         joints=joints,
         third=third,
         present=present,
         scores=scores,
         visibility=None,
-        boxes=missing_row,
+        boxes=xyxy(rows_of_numbers(boxes, 4, blank=np.nan, what="bbox", record=record, limit=limit)),
         head_boxes=rows_of_numbers(heads, 4, blank=np.nan, what="head box", record=record, limit=limit),
         track_ids=integers(tracks, missing=NO_TRACK, what="track_id", record=record),
-        person_ids=np.full(len(people), NO_TRACK, dtype=np.int64),
+        person_ids=integers(
+            [person.get("person_id") for person in people], missing=NO_TRACK, what="person_id", record=record
+        ),
         person_scores=one_each(person_scores, what="score", record=record),
         has_points=np.array([points is not None for points in lists], dtype=bool),
         whole_numbers=whole,

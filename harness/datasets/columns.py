@@ -15,7 +15,17 @@ from numpy.typing import NDArray
 from harness.datasets.sequences import NO_TRACK, Frame, Polygon
 from harness.errors import DataError
 
-__all__ = ["NO_NUMBER", "Columns", "frame_number", "integers", "numbers", "polygons", "rows_of_numbers", "xyxy"]
+__all__ = [
+    "NO_NUMBER",
+    "Columns",
+    "frame_number",
+    "image_sizes",
+    "integers",
+    "numbers",
+    "polygons",
+    "rows_of_numbers",
+    "xyxy",
+]
 
 #: Stands for "no number": image ids and frame numbers a file does not give.
 NO_NUMBER = -1
@@ -178,3 +188,17 @@ def xyxy(xywh: NDArray[np.float64]) -> NDArray[np.float64]:
     boxes = xywh.copy()
     boxes[:, 2:] += boxes[:, :2]
     return boxes
+
+
+def image_sizes(images: list[dict[str, Any]], record: Callable[[int], str]) -> tuple[tuple[int, int] | None, ...]:
+    """(width, height) px that each frame's record states, None where it does not; DataError naming `record(row)`."""
+    return tuple([_size(image, record, row) for row, image in enumerate(images)])
+
+
+def _size(image: dict[str, Any], record: Callable[[int], str], row: int) -> tuple[int, int] | None:
+    width, height = image.get("width"), image.get("height")
+    if width is None or height is None:
+        return None
+    if type(width) is int and type(height) is int and 0 < width < LARGEST_PIXEL and 0 < height < LARGEST_PIXEL:
+        return width, height
+    raise DataError(f"{record(row)}: width and height are {width!r} and {height!r}, expected pixels")

@@ -16,6 +16,7 @@ from harness.datasets.columns import (
     NO_NUMBER,
     Columns,
     frame_number,
+    image_sizes,
     integers,
     numbers,
     polygons,
@@ -56,7 +57,7 @@ def parse_images(document: Record, source: str, *, predictions: bool = False) ->
         numbers=np.fromiter(map(frame_number, file_names), dtype=np.int64, count=len(images)),
         image_ids=image_ids,
         labelled=labelled,
-        sizes=tuple([_size(image, source, position) for position, image in enumerate(taken)]),
+        sizes=image_sizes(taken, lambda position: _image(source, position, taken[position])),
         frame=frame,
         joints=np.ascontiguousarray(points[:, :, :2]),
         third=np.ascontiguousarray(points[:, :, 2]),
@@ -205,17 +206,6 @@ def _whole_numbers(raw: NDArray[np.float64], lists: list[Any], *, when: bool) ->
     for row in np.flatnonzero(whole).tolist():
         whole[row] = not set(map(type, lists[row] or ())) - {int}
     return whole
-
-
-def _size(image: Record, source: str, position: int) -> tuple[int, int] | None:
-    width, height = image.get("width"), image.get("height")
-    if width is None or height is None:
-        return None
-    if type(width) is int and type(height) is int and 0 < width < LARGEST_PIXEL and 0 < height < LARGEST_PIXEL:
-        return width, height
-    raise DataError(
-        f"{_image(source, position, image)}: width and height are {width!r} and {height!r}, expected pixels"
-    )
 
 
 def _ignore_regions(images: list[Record], source: str) -> dict[int, tuple[Polygon, ...]]:
