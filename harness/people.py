@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.boxes import Boxes, box_recall, boxes_from_file, boxes_from_truth, enlarged, revised
-from harness.datasets import DataSet
-from harness.errors import UsageError
+from harness.datasets import NO_TRACK, DataSet
+from harness.errors import DataError, UsageError
 from harness.inference.crops import UNIT, centre_and_scale
 from harness.predictions import Predictions, only
 from harness.suppression import suppress
@@ -50,6 +50,8 @@ def open_boxes(request: Request, dataset: DataSet, *, neighbours: bool) -> tuple
             Path(request.boxes), dataset, minimum_score=request.min_box_score, unlabelled=tracked or neighbours
         )
     boxes = track_boxes(boxes, dataset) if tracked else boxes
+    if request.track == "none" and request.boxes != "truth":
+        _check_track_ids(boxes, dataset, request.boxes)
     labelled = _labelled(dataset, boxes)
     scored = boxes if labelled.all() else revised(boxes, note="", rows=np.flatnonzero(labelled))
     recall = None if request.boxes == "truth" or request.video is not None else box_recall(scored, dataset)
@@ -69,6 +71,19 @@ def afterwards(request: Request, predictions: Predictions, dataset: DataSet, *, 
         areas = (scale.astype(np.float64) * UNIT).prod(axis=1)
         left = suppress(left, request.nms, threshold=request.nms_threshold, areas=areas)
     return track_predictions(left, dataset) if request.track == "oks" else left
+
+
+def _check_track_ids(boxes: Boxes, dataset: DataSet, file: str) -> None:
+    """Raise DataError where two boxes of a frame have one track id, which nothing after could tell apart."""
+    keys = np.stack([boxes.sequence, boxes.frame, boxes.track_ids], axis=1)[boxes.track_ids != NO_TRACK]
+    unique, counts = np.unique(keys, axis=0, return_counts=True)
+    if (counts > 1).any():
+        sequence, frame, track = unique[counts > 1][0].tolist()
+        image = dataset.sequences[sequence].frames[frame].image
+        raise DataError(
+            f"{file}: {int(counts.max())} boxes of {image} have the track id {track}; ids must differ within a frame, "
+            "or be left out or given anew with --track"
+        )
 
 
 def _labelled(dataset: DataSet, rows: Boxes | Predictions) -> NDArray[np.bool_]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 import tempfile
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -100,25 +101,29 @@ def video_boxes(path: Path, dataset: DataSet, *, minimum_score: float = 0.2) -> 
 class VideoFrames:
     """Reads the images of a `video_dataset`, by paths that end in the frame number.
 
-    Frames are decoded one after another; asking for an earlier one starts from the beginning.
+    Frames are decoded one after another and the last few are kept, since threads overtake one another; asking for one
+    before those starts from the beginning.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, kept: int = 8) -> None:
         self.path = path
         self._next = 0
         self._frames: Iterator[Picture] = iter(())
+        self._last: deque[Picture] = deque(maxlen=kept)
         self._lock = Lock()
 
     def __call__(self, image: Path) -> Picture:
         """The picture (H,W,3) uint8 BGR of a frame; DataError where the video has no such frame."""
         wanted = int(image.stem)
         with self._lock:
-            if wanted < self._next or self._next == 0:
+            if self._next == 0 or wanted < self._next - len(self._last):
                 self._frames, self._next = decoded(self.path), 0
-            for picture in self._frames:
+                self._last.clear()
+            while self._next <= wanted and (picture := next(self._frames, None)) is not None:
+                self._last.append(picture)
                 self._next += 1
-                if self._next > wanted:
-                    return picture
+            if wanted < self._next:
+                return self._last[wanted - self._next]
         raise DataError(f"{self.path}: has no frame {wanted}")
 
 

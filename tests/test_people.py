@@ -9,7 +9,7 @@ import pytest
 
 from harness.boxes import box_recall, boxes_from_file, boxes_from_truth
 from harness.datasets import NO_TRACK, open_dataset
-from harness.errors import UsageError
+from harness.errors import DataError, UsageError
 from harness.methods import CropSpec
 from harness.people import afterwards, check_people, open_boxes
 from harness.predictions import only, read_parquet, truth_as_predictions
@@ -107,6 +107,19 @@ def test_suppression_takes_the_area_of_the_padded_crop(data):
     by_crop = afterwards(request, twice, data, crop=CropSpec((96, 128)))
     by_box = suppress(twice, "oks", threshold=0.88)
     assert len(truth) <= len(by_crop) < len(by_box)
+
+
+def test_two_boxes_of_a_frame_with_one_track_id_are_refused(data, tmp_path):
+    image = data.sequences[1].frames[2]
+    entry = {"image_id": image.image_id, "bbox": [1, 2, 30, 40], "score": 0.9, "track_id": 6}
+    path = tmp_path / "boxes.json"
+    path.write_text(json.dumps([entry, entry]))
+    with pytest.raises(DataError, match=rf"boxes.json: 2 boxes of {image.image} have the track id 6; ids must differ"):
+        open_boxes(Request("m", boxes=str(path)), data, neighbours=False)
+    assert open_boxes(Request("m", boxes=str(path), track="iou"), data, neighbours=False)[0].track_ids.tolist() == [
+        0,
+        1,
+    ]
 
 
 def test_options_that_say_nothing_are_refused():
