@@ -12,7 +12,7 @@ from harness.boxes import Boxes
 from harness.datasets import DataSet, Frame, check_split, open_dataset
 from harness.datasets.images import missing_images, without
 from harness.errors import DataError, HarnessError, listed
-from harness.inference import Ready, Timings, load_method, predict
+from harness.inference import Ready, Settings, Timings, load_method, predict
 from harness.methods import methods
 from harness.people import afterwards, check_people, open_boxes
 from harness.predictions import Predictions, write_parquet
@@ -60,7 +60,7 @@ def evaluate(
     A run that was interrupted continues with the sequences that are not finished. Raises the kinds of HarnessError;
     everything missing (weights, images, boxes) is found before the first frame is read.
     """
-    ready, opened = prepare(request, progress=progress)
+    ready, opened = prepare(request, scored=True, progress=progress)
     draft = describe(request, ready, opened.dataset, opened.boxes, recall=opened.recall, partial=opened.partial)
     place = (draft.dataset.name, draft.dataset.split, draft.id)
     if not overwrite and (stored := results.existing(*place)) is not None:
@@ -76,15 +76,21 @@ def evaluate(
     return Evaluated(run, reused=False)
 
 
-def prepare(request: Request, *, progress: Progress | None = None) -> tuple[Ready, Opened]:
-    """The loaded method and the opened data of a request; all that is missing is told at once, wrong names first."""
+def prepare(
+    request: Request, *, scored: bool = False, progress: Progress | None = None
+) -> tuple[Ready, Opened]:
+    """The loaded method and the opened data of a request; all that is missing is told at once, wrong names first.
+
+    Data that are to be `scored` need labels.
+    """
     preset = methods[request.method].preset(request.preset)[1]
     check_split(request.dataset, request.split)
     problems: list[HarnessError] = []
     try:
         opened = open_request(
-            request, needs_images=bool(preset.support), neighbours=bool(preset.box_offset), progress=progress
-        )
+            request, needs_images=bool(preset.support), neighbours=bool(preset.box_offset), scored=scored,
+            progress=progress,
+        )  # fmt: skip
     except HarnessError as problem:
         problems.append(problem)
     try:
@@ -97,7 +103,12 @@ def prepare(request: Request, *, progress: Progress | None = None) -> tuple[Read
 
 
 def open_request(
-    request: Request, *, needs_images: bool, neighbours: bool = False, progress: Progress | None = None
+    request: Request,
+    *,
+    needs_images: bool,
+    neighbours: bool = False,
+    scored: bool = False,
+    progress: Progress | None = None,
 ) -> Opened:
     """Open the data set and the boxes of a request, with those of frames not labelled for a method of `neighbours`.
 
@@ -110,6 +121,11 @@ def open_request(
         return Opened(dataset, open_boxes(request, dataset, neighbours=neighbours)[0], video=video)
     drawing = partial(progress, detail="frames of the embedded data drawn") if progress else None
     dataset = open_dataset(request.dataset, request.split, root=request.data_root, progress=drawing)
+    if scored and not dataset.has_labels:
+        raise DataError(
+            f"{dataset.root}: {dataset.name} {dataset.split} has no public labels and cannot be scored here; "
+            "export a submission instead: harness predict --boxes FILE, then harness export --predictions"
+        )
     reasons = []
     if needs_images and (missing := missing_images(dataset)):
         dataset = _without_missing(request, dataset, missing)
@@ -127,8 +143,8 @@ def run_method(
 ) -> tuple[Predictions, Timings]:
     """Predict as the request says; finished sequences are kept in `shards`, as they were found."""
     predictions, timings = predict(
-        ready.method, opened.dataset, opened.boxes, batch_size=request.batch_size, device=request.device,
-        precision=request.precision, flip=request.flip, shards=shards, progress=progress,
+        ready.method, opened.dataset, opened.boxes, flip=request.flip, shards=shards, progress=progress,
+        settings=Settings(batch_size=request.batch_size, device=request.device, precision=request.precision),
         read=VideoFrames(opened.video.path) if opened.video else None,
     )  # fmt: skip
     return afterwards(request, predictions, opened.dataset, crop=ready.method.preset.crop), timings

@@ -16,7 +16,7 @@ from harness.codecs import build_codec
 from harness.datasets import NO_TRACK, DataSet, Frame, Sequence, Truth
 from harness.errors import DataError, HarnessError, UsageError
 from harness.inference.ahead import run_ahead
-from harness.inference.engine import predict
+from harness.inference.engine import Settings, predict
 from harness.inference.images import decode_image, read_image
 from harness.inference.loaded import Loaded
 from harness.inference.work import balanced
@@ -140,7 +140,7 @@ def plain_loop(method, data, boxes):
 @pytest.mark.parametrize("workers", [0, 2])
 def test_predictions_equal_those_of_a_plain_loop(data, boxes, support, workers):
     method = bright(support)
-    found, timings = predict(method, data, boxes, batch_size=2, workers=workers, look_ahead=2)
+    found, timings = predict(method, data, boxes, settings=Settings(batch_size=2, workers=workers, look_ahead=2))
     joints, scores = plain_loop(method, data, boxes)
     np.testing.assert_allclose(found.joints, joints, rtol=0, atol=1e-4)
     np.testing.assert_allclose(found.scores, scores, rtol=1e-5)
@@ -154,8 +154,8 @@ def test_predictions_equal_those_of_a_plain_loop(data, boxes, support, workers):
 def test_every_frame_is_decoded_once(data, boxes, monkeypatch):
     read = []
     original = read_image
-    monkeypatch.setattr("harness.inference.work.read_image", lambda path: read.append(path) or original(path))
-    _, timings = predict(bright((-1, 0, 1)), data, boxes, workers=0)
+    monkeypatch.setattr("harness.inference.engine.read_image", lambda path: read.append(path) or original(path))
+    _, timings = predict(bright((-1, 0, 1)), data, boxes, settings=Settings(workers=0))
     assert len(read) == len(set(read)) == timings.frames == 5 + 4
 
 
@@ -173,8 +173,8 @@ def test_method_without_pixels_reads_nothing(data, boxes):
 
 def test_batch_size_changes_nothing_but_noise(data, boxes):
     method = bright((0, 1))
-    alone, _ = predict(method, data, boxes, batch_size=1)
-    together, _ = predict(method, data, boxes, batch_size=64)
+    alone, _ = predict(method, data, boxes, settings=Settings(batch_size=1))
+    together, _ = predict(method, data, boxes, settings=Settings(batch_size=64))
     np.testing.assert_allclose(alone.joints, together.joints, atol=1e-4)
     np.testing.assert_allclose(alone.scores, together.scores, rtol=1e-5)
 
@@ -195,7 +195,7 @@ def test_flip_test_averages_with_the_mirrored_input(data, boxes):
 @pytest.mark.parametrize("stop_after", [1, 2])
 def test_interrupted_run_continues_and_ends_the_same(data, boxes, tmp_path, stop_after):
     method, shards = bright((0, -1)), tmp_path / "shards"
-    unbroken, _ = predict(method, data, boxes, batch_size=2)
+    unbroken, _ = predict(method, data, boxes, settings=Settings(batch_size=2))
 
     class Killed(BaseException):
         pass
@@ -208,9 +208,9 @@ def test_interrupted_run_continues_and_ends_the_same(data, boxes, tmp_path, stop
             raise Killed
 
     with pytest.raises(Killed):
-        predict(method, data, boxes, batch_size=2, shards=shards, progress=stop)
+        predict(method, data, boxes, shards=shards, progress=stop, settings=Settings(batch_size=2))
     (data.root / "images/a/000000.jpg").unlink()
-    resumed, timings = predict(method, data, boxes, batch_size=2, shards=shards)
+    resumed, timings = predict(method, data, boxes, shards=shards, settings=Settings(batch_size=2))
     assert timings.sequences == 3 - stop_after and timings.resumed == 5
     assert resumed == unbroken
     assert calls[0] == (5, 9)
@@ -220,20 +220,22 @@ def run_and_be_killed(data, boxes, shards):
     """Body of a child process: dies of SIGKILL when the first sequence is done."""
     torch.set_num_threads(1)  # a forked process must not enter the parent's thread pool
     predict(
-        bright((0, -1)), data, boxes, batch_size=2, shards=shards,
+        bright((0, -1)), data, boxes, settings=Settings(batch_size=2), shards=shards,
         progress=lambda done, total: os.kill(os.getpid(), signal.SIGKILL),
     )  # fmt: skip
 
 
 def test_killed_process_loses_only_the_sequence_it_was_at(data, boxes, tmp_path):
-    unbroken, _ = predict(bright((0, -1)), data, boxes, batch_size=2)
+    unbroken, _ = predict(bright((0, -1)), data, boxes, settings=Settings(batch_size=2))
     child = multiprocessing.get_context("fork").Process(
         target=run_and_be_killed, args=(data, boxes, tmp_path / "shards")
     )
     child.start()
     child.join(60)
     assert child.exitcode == -signal.SIGKILL
-    resumed, timings = predict(bright((0, -1)), data, boxes, batch_size=2, shards=tmp_path / "shards")
+    resumed, timings = predict(
+        bright((0, -1)), data, boxes, shards=tmp_path / "shards", settings=Settings(batch_size=2)
+    )
     assert timings.sequences == 2 and timings.resumed == 5 and resumed == unbroken
 
 
@@ -309,16 +311,16 @@ def test_not_a_number_names_method_sequence_and_frame(data, boxes):
 
 def test_unusable_choices_are_refused(data, boxes):
     with pytest.raises(UsageError, match="unknown precision 'fp8'"):
-        predict(bright(), data, boxes, precision="fp8")
+        predict(bright(), data, boxes, settings=Settings(precision="fp8"))
     with pytest.raises(UsageError, match="device 'abacus' cannot be used"):
-        predict(bright(), data, boxes, device="abacus")
+        predict(bright(), data, boxes, settings=Settings(device="abacus"))
     with pytest.raises(UsageError, match="needs a GPU"):
-        predict(bright(), data, boxes, precision="fp16")
+        predict(bright(), data, boxes, settings=Settings(precision="fp16"))
 
 
 def test_bfloat16_stays_near(data, boxes):
     exact, _ = predict(bright(), data, boxes)
-    rough, _ = predict(bright(), data, boxes, precision="bf16")
+    rough, _ = predict(bright(), data, boxes, settings=Settings(precision="bf16"))
     np.testing.assert_allclose(rough.scores, exact.scores, rtol=0.05)
 
 

@@ -1,17 +1,30 @@
 """Inference: boxes and frames in, poses out; each frame decoded once, crops batched, finished sequences kept."""
 
-from harness.inference.engine import SCORE_RULE, Timings, predict
+from harness.inference.engine import SCORE_RULE, Asked, Settings, predict, predict_together
 from harness.inference.loaded import PRECISIONS, Loaded, choose_device
 from harness.inference.loading import RANDOM, Ready, load_method
+from harness.inference.ranks import ALONE, Ranks, join_ranks
+from harness.inference.reading import CROP_PATHS
+from harness.inference.shards import in_use
+from harness.inference.timings import STAGES, Timings
 
 __all__ = [
+    "ALONE",
+    "CROP_PATHS",
     "PRECISIONS",
     "RANDOM",
     "SCORE_RULE",
+    "STAGES",
+    "Asked",
     "Loaded",
+    "Ranks",
     "Ready",
+    "Settings",
     "Timings",
     "choose_device",
+    "in_use",
+    "join_ranks",
     "load_method",
     "predict",
+    "predict_together",
 ]

@@ -99,10 +99,15 @@ def transform(points: Floats, matrices: Floats) -> Floats:
     return mapped
 
 
-def warp(image: NDArray[np.uint8], matrix: Floats, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """The crop (H,W,3) uint8 of an image: bilinear, black beyond the border (bit-equal to upstream under OpenCV 4)."""
-    crop: NDArray[np.uint8] = np.asarray(cv2.warpAffine(image, matrix, size, flags=cv2.INTER_LINEAR), dtype=np.uint8)
-    return crop
+def warp(
+    image: NDArray[np.uint8], matrix: Floats, size: tuple[int, int], *, into: NDArray[np.uint8] | None = None
+) -> NDArray[np.uint8]:
+    """The crop (H,W,3) uint8 of an image: bilinear, black beyond the border (bit-equal to upstream under OpenCV 4).
+
+    `into` (H,W,3), contiguous, is where it is written, if given.
+    """
+    crop = cv2.warpAffine(image, matrix, size, dst=into, flags=cv2.INTER_LINEAR)
+    return np.asarray(crop, dtype=np.uint8) if into is None else into
 
 
 def _inset(geometry: str) -> int:

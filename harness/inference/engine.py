@@ -1,30 +1,35 @@
-"""The engine: data set and boxes in, predictions out. Every frame is decoded once, however many people are in it."""
+"""The engine: data set and boxes in, predictions out. Every frame is decoded once, however many people and methods."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
-from harness.clips import cut_clips
+from harness import errors
 from harness.datasets.sequences import DataSet
+from harness.errors import HarnessError, UsageError
 from harness.inference.ahead import run_ahead
-from harness.inference.loaded import Loaded, check_finite, choose_device, infer
+from harness.inference.images import read_image
+from harness.inference.layout import deterministic, threads_laid_out
+from harness.inference.loaded import Loaded, check_precision, choose_device
+from harness.inference.ranks import ALONE, Ranks
+from harness.inference.reading import CROP_PATHS, Arrival, Job, Read, cut_on_device, fetch, image_order
 from harness.inference.shards import Shards
-from harness.inference.work import FrameCrops, SequenceWork
+from harness.inference.sizing import CPU_BATCH, warm_up
+from harness.inference.task import Task, placed
+from harness.inference.timings import Timings, summed
+from harness.inference.work import SequenceWork
 from harness.predictions import Predictions, concatenate
-from harness.skeletons import Skeleton
 
 if TYPE_CHECKING:
     from harness.boxes import Boxes
 
-__all__ = ["SCORE_RULE", "Progress", "Timings", "predict"]
+__all__ = ["SCORE_RULE", "USUAL", "Asked", "Progress", "Settings", "predict", "predict_together"]
 
 #: How the score of a joint is made; part of every record.
 SCORE_RULE = "decoded score x box score"
@@ -32,101 +37,44 @@ SCORE_RULE = "decoded score x box score"
 #: Called with (clips done, clips in all).
 Progress = Callable[[int, int], None]
 
+#: Seconds a sequence that another machine finished may take to appear on a shared disk.
+_PATIENCE = 60.0
 
-@dataclass
-class Timings:
-    """Where the time went, in seconds.
 
-    `read` and `crop` are summed over the reading threads and overlap the rest; `wait` (for crops), `forward` (upload,
-    normalise, network), `decode` (outputs to image px) and `write` follow one another in the main thread and add up,
-    with what is left over, to `wall`. Counts are of this run; `resumed` are the clips that were found done.
+@dataclass(frozen=True)
+class Settings:
+    """How a run is run. What is marked * changes rounding and nothing else.
+
+    `batch_size`* None is automatic; `crop_path` "reference" or "device"; `fold`* normalisation into convolutions;
+    `deterministic`* repeats itself bit for bit; `workers` threads read and crop at most `look_ahead` frames ahead;
+    `missing` says what stands in for a support frame without a file; `keep_going` leaves out sequences that fail and
+    tells of them at the end.
     """
 
-    read: float = 0.0
-    crop: float = 0.0
-    wait: float = 0.0
-    forward: float = 0.0
-    decode: float = 0.0
-    write: float = 0.0
-    wall: float = 0.0
-    sequences: int = 0
-    frames: int = 0
-    clips: int = 0
-    resumed: int = 0
+    batch_size: int | None = None
+    device: str = "cpu"
+    precision: str = "fp32"
+    crop_path: str = "reference"
+    fold: bool = True
+    deterministic: bool = False
+    workers: int = 1
+    look_ahead: int = 16
+    missing: str = "error"
+    keep_going: bool = False
 
 
-@dataclass
-class _Run:
-    """One call of `predict`."""
+@dataclass(frozen=True)
+class Asked:
+    """One method of a pass: what it looks at, its flip test (None: the preset's choice), where its shards go."""
 
     method: Loaded
-    dataset: DataSet
     boxes: Boxes
-    batch_size: int
-    device: torch.device
-    precision: str
-    flip: bool
-    missing: str
-    read: Callable[[Path], NDArray[np.uint8]] | None
-    timings: Timings = field(default_factory=Timings)
+    flip: bool | None = None
+    shards: Path | None = None
 
-    def work_of(self, number: int) -> SequenceWork:
-        """Cut the clips of a sequence."""
-        preset, mine = self.method.preset, np.flatnonzero(self.boxes.sequence == number)
-        clips = cut_clips(
-            self.dataset,
-            self.dataset.sequences[number],
-            frame=self.boxes.frame[mine],
-            boxes=self.boxes.boxes[mine],
-            box_scores=self.boxes.scores[mine],
-            track_ids=self.boxes.track_ids[mine],
-            support=preset.support,
-            box_offset=preset.box_offset,
-            ends=preset.ends,
-            missing=self.missing,
-        )
-        return SequenceWork(
-            number=number,
-            sequence=self.dataset.sequences[number],
-            clips=clips,
-            root=self.dataset.root,
-            spec=preset.crop,
-            crop_geometry=self.method.crop_geometry,
-            back_geometry=self.method.codec.geometry,
-            batch_size=self.batch_size,
-            joint_count=len(self.method.card.skeleton),
-            read=self.read,
-        )
 
-    def jobs(self, numbers: list[int]) -> Iterator[tuple[SequenceWork, int | None]]:
-        """(sequence, image) in order; image None for a sequence that needs no pixels."""
-        for number in numbers:
-            work = self.work_of(number)
-            images = range(len(work.clips.images)) if work.clips.images else (None,)
-            yield from ((work, image) for image in images)
-
-    def advance(self, work: SequenceWork, frame: FrameCrops | None) -> None:
-        """Run every batch that a frame completes."""
-        for part, crops in work.full_batches(frame):
-            started = perf_counter()
-            outputs = infer(self.method, crops, device=self.device, precision=self.precision, flip=self.flip)
-            if self.device.type == "cuda":
-                torch.cuda.synchronize(self.device)
-            computed = perf_counter()
-            with torch.inference_mode():
-                decoded = self.method.codec.decode(outputs)
-                joints = decoded.joints.double().cpu().numpy()
-                scores = decoded.scores.double().cpu().numpy()
-            self._check(work, part, joints, scores)
-            work.keep(part, joints, scores, decoded.grid)
-            self.timings.forward += computed - started
-            self.timings.decode += perf_counter() - computed
-            self.timings.clips += len(crops)
-
-    def _check(self, work: SequenceWork, part: slice, joints: NDArray[np.float64], scores: NDArray[np.float64]) -> None:
-        finite = np.isfinite(joints).all(axis=(1, 2)) & np.isfinite(scores).all(axis=1)
-        if not finite.all():
-            check_finite(self.method, finite, work.where(part.start + int(np.flatnonzero(~finite)[0])))
+#: The settings of a run that says nothing of them.
+USUAL = Settings()
 
 
 def predict(
@@ -134,104 +82,224 @@ def predict(
     dataset: DataSet,
     boxes: Boxes,
     *,
-    batch_size: int = 32,
-    device: str = "cpu",
-    precision: str = "fp32",
     flip: bool | None = None,
     shards: Path | None = None,
+    settings: Settings = USUAL,
     progress: Progress | None = None,
-    workers: int = 1,
-    look_ahead: int = 16,
-    missing: str = "error",
-    read: Callable[[Path], NDArray[np.uint8]] | None = None,
+    read: Read | None = None,
 ) -> tuple[Predictions, Timings]:
     """The poses of every box, ordered by sequence, frame and box.
 
     `flip` None takes the preset's choice. With `shards` every finished sequence is a file in that folder, and the same
-    request continues from there. `workers` threads read and crop at most `look_ahead` frames ahead; `missing` says
-    what stands in for a support frame without a file; `read` gives the BGR picture of an image path where the
-    frames are no files. Raises DataError for unusable images or boxes, UsageError for a device, precision or shard
-    folder that does not fit, HarnessError where the network gives no numbers.
+    request continues from there. `read` gives the BGR picture of an image path where the frames are no files. Raises
+    DataError for unusable images or boxes, UsageError for a device, precision or shard folder that does not fit,
+    HarnessError where the network gives no numbers.
     """
-    started = perf_counter()
-    run = _Run(
-        method, dataset, boxes, batch_size, choose_device(device), precision,
-        method.preset.flip_test if flip is None else flip, missing, read,
-    )  # fmt: skip
-    method.module.to(run.device).eval()
-    store = Shards(shards, dataset, request_of(run))
-    parts = store.finished()
-    run.timings.resumed = sum(len(part) for part in parts.values())
-    left = [number for number in range(len(dataset)) if number not in parts]
-    for number, predictions in _finished(run, left, workers, look_ahead):
-        begun = perf_counter()
-        store.save(number, predictions)
-        parts[number] = predictions
-        run.timings.write += perf_counter() - begun
-        run.timings.sequences += 1
-        if progress is not None:
-            progress(run.timings.resumed + run.timings.clips, len(boxes.frame))
-    run.timings.wall = perf_counter() - started
-    return concatenate([parts[number] for number in range(len(dataset))]), run.timings
+    asked = Asked(method, boxes, flip, shards)
+    return predict_together([asked], dataset, settings=settings, progress=progress, read=read)[0]
 
 
-def _finished(run: _Run, numbers: list[int], workers: int, look_ahead: int) -> Iterator[tuple[int, Predictions]]:
-    """(sequence number, its predictions) as sequences are completed."""
+def predict_together(
+    asked: list[Asked],
+    dataset: DataSet,
+    *,
+    settings: Settings = USUAL,
+    progress: Progress | None = None,
+    read: Read | None = None,
+    ranks: Ranks = ALONE,
+) -> list[tuple[Predictions, Timings]]:
+    """Several methods in one pass over the frames: the poses and timings of each, as `predict` gives them.
 
-    def prepare(job: tuple[SequenceWork, int | None]) -> tuple[SequenceWork, FrameCrops | None]:
-        work, image = job
-        return work, None if image is None else work.crops_of(image)
+    Frames are decoded once, and crops that agree are cut once. Among several ranks each takes the next sequence as it
+    is done with one, and the first returns all poses; the others return nothing.
+    """
+    if ranks.size > 1 and any(item.shards is None for item in asked):
+        raise UsageError("several ranks need a folder for finished sequences, which each can see")
+    with threads_laid_out(ranks.here), deterministic(settings.deterministic):
+        tasks = [_task(item, dataset, settings, ranks.named(str(number))) for number, item in enumerate(asked)]
+        started = perf_counter()
+        _Pass(tasks, dataset, settings, read, progress).run(ranks.shared(_order(tasks, dataset, ranks)))
+        _share_out(tasks, perf_counter() - started)
+    return _merged(tasks, dataset, ranks)
 
-    asked = perf_counter()
-    for work, frame in run_ahead(prepare, run.jobs(numbers), workers=workers, depth=look_ahead):
-        run.timings.wait += perf_counter() - asked
-        if frame is not None:
-            run.timings.frames += 1
-            run.timings.read += frame.read_seconds
-            run.timings.crop += frame.crop_seconds
-        run.advance(work, frame)
+
+@dataclass
+class _Pass:
+    """One walk over the frames for all tasks."""
+
+    tasks: list[Task]
+    dataset: DataSet
+    settings: Settings
+    read: Read | None
+    progress: Progress | None
+
+    def run(self, numbers: Iterable[int]) -> None:
+        """Work through the sequences of those numbers; raise what fails, unless the settings say to keep going."""
+        read = self.read or read_image
+
+        def fetched(job: Job) -> Arrival:
+            return fetch(job, self.dataset.root, read, crop_path=self.settings.crop_path)
+
+        workers, depth = self.settings.workers, self.settings.look_ahead
+        shared, asked = self.tasks[0].timings, perf_counter()
+        for arrival in run_ahead(fetched, self._jobs(numbers), workers=workers, depth=depth):
+            shared.wait += perf_counter() - asked
+            shared.frames += arrival.job.image is not None
+            shared.read += arrival.read_seconds
+            shared.crop += arrival.crop_seconds
+            self._treat(arrival)
+            asked = perf_counter()
+
+    def _jobs(self, numbers: Iterable[int]) -> Iterator[Job]:
+        """The images of the sequences in order; methods without pixels get a job without an image."""
+        for number in numbers:
+            works: list[tuple[int, SequenceWork]] = []
+            for owner, task in enumerate(self.tasks):
+                try:
+                    if not task.resumed(number):
+                        works.append((owner, task.work_of(self.dataset, number)))
+                except HarnessError as failure:
+                    yield Job(number, (owner,), failure=failure)
+            blind = [pair for pair in works if not pair[1].images]
+            seeing = [pair for pair in works if pair[1].images]
+            if blind:
+                yield _job(number, blind, None)
+            for image in image_order([work for _, work in seeing]):
+                yield _job(number, seeing, image)
+
+    def _treat(self, arrival: Arrival) -> None:
+        job = arrival.job
+        if arrival.failure is not None:
+            for owner in job.owners:
+                self._fail(owner, job.number, arrival.failure)
+            for work in job.works:
+                work.failed = True
+        elif arrival.picture is not None:
+            started = perf_counter()
+            cut_on_device(arrival.picture, job, self.tasks[0].device)
+            self.tasks[0].timings.sample += perf_counter() - started
+        for owner, work in zip(job.owners, job.works, strict=False):
+            if not work.failed and (job.image is None or job.image in work.images):
+                self._advance(owner, work, arrival)
+
+    def _advance(self, owner: int, work: SequenceWork, arrival: Arrival) -> None:
+        task, image = self.tasks[owner], arrival.job.image
+        try:
+            task.advance(work, None if image is None else work.images[image], arrival.size)
+        except HarnessError as failure:
+            work.failed = True
+            self._fail(owner, work.number, failure)
+            return
         if work.done == len(work.clips):
-            yield work.number, _predictions(work, run.method.card.skeleton, run.dataset.skeleton)
-        asked = perf_counter()
+            task.finish(work, self.dataset)
+            if self.progress is not None:
+                self.progress(
+                    sum(task.timings.resumed + task.timings.clips for task in self.tasks),
+                    sum(len(task.boxes.frame) for task in self.tasks),
+                )
+
+    def _fail(self, owner: int, number: int, failure: HarnessError) -> None:
+        if not self.settings.keep_going:
+            raise failure
+        self.tasks[owner].drop()
+        self.tasks[owner].failures.setdefault(number, failure)
 
 
-def request_of(run: _Run) -> dict[str, object]:
+def _job(number: int, works: list[tuple[int, SequenceWork]], image: str | None) -> Job:
+    return Job(number, tuple(owner for owner, _ in works), tuple(work for _, work in works), image)
+
+
+def _task(asked: Asked, dataset: DataSet, settings: Settings, ranks: Ranks) -> Task:
+    """The method on its device, with a batch size that every rank and every resumed run shares."""
+    device = choose_device(settings.device)
+    check_precision(settings.precision, device)
+    if settings.crop_path not in CROP_PATHS:
+        raise UsageError(f"unknown crop path '{settings.crop_path}'; known: {', '.join(CROP_PATHS)}")
+    method = placed(asked.method, device, fold=settings.fold)
+    task = Task(
+        method, asked.boxes, Shards(None, dataset, {}), device, settings.batch_size or CPU_BATCH,
+        precision=settings.precision, flip=method.preset.flip_test if asked.flip is None else asked.flip,
+        missing=settings.missing, crop_path=settings.crop_path,
+    )  # fmt: skip
+    task.shards = Shards(asked.shards, dataset, request_of(task, dataset))
+    if settings.batch_size is None and device.type == "cuda":
+        task.batch_size = ranks.decided("batch size", lambda: task.shards.remembered("batch_size", task.measured_size))
+    if device.type == "cuda" and method.preset.support:
+        task.timings.warm_up = warm_up(method, device, task.batch_size, precision=task.precision, flip=task.flip)
+    return task
+
+
+def _order(tasks: list[Task], dataset: DataSet, ranks: Ranks) -> list[int]:
+    """All sequences; longest first where several ranks share them, so that none is left alone with a long one."""
+    numbers = list(range(len(dataset)))
+    if ranks.size == 1:
+        return numbers
+    clips = np.bincount(np.concatenate([task.boxes.sequence for task in tasks]), minlength=len(dataset))
+    return sorted(numbers, key=lambda number: (-int(clips[number]), number))
+
+
+def _share_out(tasks: list[Task], wall: float) -> None:
+    """Divide evenly what was done once for all: reading, cropping, waiting, and the time that no stage has."""
+    shared = tasks[0].timings
+    common = {name: getattr(shared, name) / len(tasks) for name in ("read", "crop", "wait", "sample")}
+    rest = (wall - sum(task.timings.own for task in tasks)) / len(tasks)
+    frames = shared.frames
+    for task in tasks:
+        for name, seconds in common.items():
+            setattr(task.timings, name, seconds)
+        task.timings.frames, task.timings.wall = frames, rest + task.timings.own
+
+
+def _merged(tasks: list[Task], dataset: DataSet, ranks: Ranks) -> list[tuple[Predictions, Timings]]:
+    """Everything from all ranks in the order of the sequences, for the first; raises what failed anywhere."""
+    facts = ranks.gathered({
+        "timings": [task.timings.facts for task in tasks],
+        "failures": [[str(failure), type(failure).__name__] for task in tasks for failure in task.failures.values()],
+    })  # fmt: skip
+    if failures := sorted({tuple(failure) for part in facts for failure in part["failures"]}):
+        kind = getattr(errors, failures[0][1], HarnessError)
+        raise kind(
+            f"{len(failures)} sequences failed, all others are kept; mend these and give the same command again:\n  "
+            + "\n  ".join(text for text, _ in failures)
+        )
+    if not facts:
+        return []
+    answers = []
+    for place, task in enumerate(tasks):
+        parts = [
+            task.parts[number] if number in task.parts else _arrived(task, number) for number in range(len(dataset))
+        ]
+        answers.append((concatenate(parts), summed([part["timings"][place] for part in facts])))
+    return answers
+
+
+def _arrived(task: Task, number: int) -> Predictions:
+    """A sequence that another rank finished; a shared disk may show it a little later."""
+    until = perf_counter() + _PATIENCE
+    while (found := task.shards.load(number)) is None:
+        if perf_counter() > until:
+            raise HarnessError(
+                f"{task.shards.folder}: sequence {number} was finished by another rank but is not there; "
+                "give every rank the same --results on a shared disk"
+            )
+        sleep(0.1)
+    return found
+
+
+def request_of(task: Task, dataset: DataSet) -> dict[str, object]:
     """Everything that decides what the predictions are, rounding aside."""
     return {
-        "method": run.method.card.name,
-        "preset": run.method.preset_name,
-        "preset_content": repr(run.method.preset),
-        "weights_sha256": run.method.weights_sha256,
-        "dataset": run.dataset.name,
-        "split": run.dataset.split,
-        "fingerprint": run.dataset.fingerprint,
-        "boxes": run.boxes.sha256,
-        "precision": run.precision,
-        "flip": run.flip,
-        "missing": run.missing,
+        "method": task.method.card.name,
+        "preset": task.method.preset_name,
+        "preset_content": repr(task.method.preset),
+        "weights_sha256": task.method.weights_sha256,
+        "dataset": dataset.name,
+        "split": dataset.split,
+        "fingerprint": dataset.fingerprint,
+        "boxes": task.boxes.sha256,
+        "precision": task.precision,
+        "crop_path": task.crop_path,
+        "flip": task.flip,
+        "missing": task.missing,
         "score_rule": SCORE_RULE,
     }
-
-
-def _predictions(work: SequenceWork, source: Skeleton, target: Skeleton) -> Predictions:
-    """The poses of one sequence in the data set's joint order; joints the method does not know are absent."""
-    clips, count = work.clips, len(work.clips)
-    joints = np.full((count, len(target), 2), np.nan)
-    scores = np.full((count, len(target)), np.nan)
-    present = np.zeros((count, len(target)), dtype=bool)
-    shared = [name for name in target.names if name in source.names]
-    to, of = [target.index(name) for name in shared], [source.index(name) for name in shared]
-    joints[:, to], scores[:, to], present[:, to] = work.joints[:, of], work.scores[:, of], True
-    return Predictions(
-        sequence_names=(work.sequence.name,),
-        sequence=np.zeros(count, dtype=np.int64),
-        frame=clips.frame,
-        person=clips.person,
-        track_ids=clips.track_ids,
-        boxes=clips.boxes,
-        box_scores=clips.box_scores,
-        joints=joints,
-        scores=scores,
-        present=present,
-        skeleton=target,
-    )

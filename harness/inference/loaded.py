@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from harness.codecs import Codec
 from harness.errors import HarnessError, UsageError
+from harness.inference.normalising import Normaliser
 from harness.methods import MethodCard, Preset
 
-__all__ = ["PRECISIONS", "Loaded", "check_finite", "choose_device", "infer"]
+__all__ = ["PRECISIONS", "Loaded", "check_finite", "check_precision", "choose_device", "forward", "infer"]
 
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
 
@@ -51,10 +52,26 @@ def choose_device(name: str) -> torch.device:
 
 
 def infer(
-    method: Loaded, crops: NDArray[np.uint8], *, device: torch.device, precision: str = "fp32", flip: bool = False
+    method: Loaded,
+    crops: NDArray[np.uint8] | torch.Tensor,
+    *,
+    device: torch.device,
+    precision: str = "fp32",
+    flip: bool = False,
+    normaliser: Normaliser | None = None,
 ) -> Any:
     """Outputs of the method for crops (B,T,H,W,3) uint8 in the preset's channel order."""
-    clips = _normalised(method, torch.from_numpy(crops).to(device, non_blocking=True))
+    grey = torch.from_numpy(crops) if isinstance(crops, np.ndarray) else crops
+    normaliser = normaliser or Normaliser(method.preset.crop, device)
+    return forward(
+        method, normaliser(grey.to(device, non_blocking=True)), device=device, precision=precision, flip=flip
+    )
+
+
+def forward(
+    method: Loaded, clips: torch.Tensor, *, device: torch.device, precision: str = "fp32", flip: bool = False
+) -> Any:
+    """Outputs of the method for normalised clips (B,T,3,H,W) on the device."""
     with ExitStack() as stack:
         _enter_precision(stack, device, precision)
         outputs = method.module(clips)
@@ -64,25 +81,21 @@ def infer(
     return outputs
 
 
-def _normalised(method: Loaded, crops: torch.Tensor) -> torch.Tensor:
-    """(B,T,H,W,3) uint8 -> (B,T,3,H,W) float32, channels last in memory as convolutions like it."""
-    spec, width = method.preset.crop, crops.shape[3]
-    # Rows of W * 3 values at once: broadcasting over the three channels alone is not vectorised.
-    mean = (torch.tensor(spec.mean, device=crops.device) * 255).repeat(width)
-    std = (torch.tensor(spec.std, device=crops.device) * 255).repeat(width)
-    return crops.flatten(3).float().sub_(mean).div_(std).view(crops.shape).permute(0, 1, 4, 2, 3)
+def check_precision(precision: str, device: torch.device) -> None:
+    """Raise UsageError for a precision that does not exist or that the device cannot compute in."""
+    if precision not in PRECISIONS:
+        raise UsageError(f"unknown precision '{precision}'; known: {', '.join(PRECISIONS)}")
+    if device.type == "cpu" and precision == "fp16":
+        raise UsageError("precision fp16 needs a GPU; on the CPU take fp32 or bf16")
 
 
 def _enter_precision(stack: ExitStack, device: torch.device, precision: str) -> None:
-    if precision not in PRECISIONS:
-        raise UsageError(f"unknown precision '{precision}'; known: {', '.join(PRECISIONS)}")
+    check_precision(precision, device)
     stack.enter_context(torch.inference_mode())
     if device.type == "cuda":
         stack.enter_context(_tf32(precision == "tf32"))
     if precision in ("bf16", "fp16"):
         dtype = torch.bfloat16 if precision == "bf16" else torch.float16
-        if device.type == "cpu" and precision == "fp16":
-            raise UsageError("precision fp16 needs a GPU; on the CPU take fp32 or bf16")
         stack.enter_context(torch.autocast(device.type, dtype=dtype))
 
 

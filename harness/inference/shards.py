@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
+import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import orjson
 
 from harness.datasets.sequences import DataSet
-from harness.errors import DataError, UsageError, listed
+from harness.errors import DataError, HarnessError, UsageError, listed
 from harness.predictions import Predictions, read_parquet, write_parquet
 
-__all__ = ["Shards"]
+__all__ = ["Shards", "in_use"]
 
 
 class Shards:
@@ -27,26 +30,36 @@ class Shards:
         self.folder = folder
         self.dataset = dataset
         if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
-            _claim(folder / "request.json", request)
+            with _explained(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+                _claim(folder / "request.json", request)
 
-    def finished(self) -> dict[int, Predictions]:
-        """The predictions of the sequences that are done, by number; a damaged shard counts as not done."""
-        found = {}
-        for number, sequence in enumerate(self.dataset.sequences if self.folder else ()):
-            path = self._path(number)
-            try:
-                predictions = read_parquet(path) if path.is_file() else None
-            except DataError:
-                continue
-            if predictions is not None and predictions.sequence_names == (sequence.name,):
-                found[number] = predictions
-        return found
+    def load(self, number: int) -> Predictions | None:
+        """The predictions of a sequence that is done, else None; a damaged shard counts as not done."""
+        path = self._path(number)
+        try:
+            found = read_parquet(path) if self.folder is not None and path.is_file() else None
+        except DataError:
+            return None
+        return found if found is not None and found.sequence_names == (self.dataset.sequences[number].name,) else None
 
     def save(self, number: int, predictions: Predictions) -> None:
         """Keep the predictions of a finished sequence, whole or not at all."""
         if self.folder is not None:
             write_parquet(predictions, self._path(number))
+
+    def remembered(self, name: str, choose: Callable[[], int]) -> int:
+        """A number that was chosen when the request was first run, so that a resumed run does as the first did."""
+        if self.folder is None:
+            return choose()
+        path = self.folder / f"{name}.json"
+        if path.is_file():
+            with suppress(ValueError):
+                return int(path.read_text(encoding="utf-8"))
+        value = choose()
+        with _explained(self.folder):
+            _write(path, str(value).encode())
+        return value
 
     def _path(self, number: int) -> Path:
         name = re.sub(r"[^\w.-]+", "_", self.dataset.sequences[number].name)
@@ -65,7 +78,65 @@ def _claim(path: Path, request: Mapping[str, object]) -> None:
                 "choose another folder or empty it"
             )
         return
-    descriptor, temporary = tempfile.mkstemp(prefix=".request.", dir=path.parent)
+    _write(path, orjson.dumps(wanted, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS))
+
+
+def _write(path: Path, content: bytes) -> None:
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.stem}.", dir=path.parent)
     with os.fdopen(descriptor, "wb") as stream:
-        stream.write(orjson.dumps(wanted, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS))
+        stream.write(content)
     Path(temporary).replace(path)
+
+
+@contextmanager
+def _explained(folder: Path) -> Iterator[None]:
+    """Say which folder it is that cannot be written, and why."""
+    try:
+        yield
+    except OSError as problem:
+        raise HarnessError(
+            f"{folder}: finished sequences cannot be kept there ({problem.strerror or problem}); "
+            "make room, or choose another --results"
+        ) from None
+
+
+@contextmanager
+def in_use(folder: Path | None, *, emptied: bool = False) -> Iterator[None]:
+    """Mark a shard folder as being worked in by this process, until the block or the process ends, however that is.
+
+    The last process to leave without an error removes the folder; `emptied` empties it before, which HarnessError
+    refuses while another process works there.
+    """
+    if folder is None:
+        yield
+        return
+    with _explained(folder):
+        descriptor = _opened(folder, alone=emptied)
+    try:
+        if emptied:
+            for path in folder.iterdir():
+                path.unlink()
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+        yield
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        os.close(descriptor)
+
+
+def _opened(folder: Path, *, alone: bool) -> int:
+    """A locked descriptor of the folder, made anew as often as another process removes it in between."""
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, (fcntl.LOCK_EX | fcntl.LOCK_NB) if alone else fcntl.LOCK_SH)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise HarnessError(
+                f"{folder}: another run of the same request is at work there; wait for it or stop it"
+            ) from None
+        if folder.is_dir() and os.path.samestat(folder.stat(), os.fstat(descriptor)):
+            return descriptor
+        os.close(descriptor)

@@ -1,4 +1,4 @@
-"""The work of one sequence: which crops each frame owes, which batches they fill, and the poses that come back.
+"""The work of one method in one sequence: which crops it owes, which batches they fill, and the poses that come back.
 
 Batches never cross a sequence, so that a resumed run computes with the same batches, bit for bit, as an unbroken one;
 they are of nearly equal size, so that none is nearly empty.
@@ -6,37 +6,40 @@ they are of nearly equal size, so that none is nearly empty.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
-from pathlib import Path
-from time import perf_counter
+from threading import Lock
 
-import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from harness.clips import Clips
 from harness.datasets.sequences import Sequence
 from harness.errors import DataError
-from harness.inference.crops import centre_and_scale, crop_matrices, image_matrices, transform, warp
-from harness.inference.images import read_image
+from harness.inference.crops import centre_and_scale, crop_matrices, image_matrices
 from harness.methods import CropSpec
 
-__all__ = ["FrameCrops", "SequenceWork", "balanced"]
+__all__ = ["SequenceWork", "balanced"]
+
+Integers = NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class FrameCrops:
-    """All crops a frame owes: `crops` (K,H,W,3) uint8 for clip rows `rows` (K,), at `places` (K,) in the clip."""
+@dataclass
+class _Batch:
+    """Clips of consecutive rows while their crops come in; `owed` crops are still missing."""
 
-    rows: NDArray[np.int64]
-    places: NDArray[np.int64]
-    crops: NDArray[np.uint8]
-    size: tuple[int, int]
-    read_seconds: float
-    crop_seconds: float
+    part: slice
+    crops: torch.Tensor
+    owed: int
+
+    @cached_property
+    def array(self) -> NDArray[np.uint8]:
+        """The crops as an array over the same memory."""
+        array: NDArray[np.uint8] = self.crops.numpy()
+        return array
 
 
 def balanced(count: int, batch_size: int) -> list[slice]:
@@ -52,21 +55,22 @@ def balanced(count: int, batch_size: int) -> list[slice]:
 
 @dataclass
 class SequenceWork:
-    """A sequence while it is worked on. `number` is its place in the data set, `root` where image paths start."""
+    """A sequence while it is worked on. `number` is its place in the data set; `device` is where batches are filled."""
 
     number: int
     sequence: Sequence
     clips: Clips
-    root: Path
     spec: CropSpec
     crop_geometry: str
     back_geometry: str
     batch_size: int
     joint_count: int
-    read: Callable[[Path], NDArray[np.uint8]] | None = None
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     done: int = 0
+    failed: bool = False
     _size: tuple[int, int] | None = None
-    _filling: dict[int, tuple[NDArray[np.uint8], int]] = field(default_factory=dict)
+    _open: dict[int, _Batch] = field(default_factory=dict)
+    _lock: Lock = field(default_factory=Lock)
 
     @cached_property
     def joints(self) -> NDArray[np.float64]:
@@ -84,72 +88,65 @@ class SequenceWork:
         return balanced(len(self.clips), self.batch_size)
 
     @cached_property
-    def regions(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Centres and scales of all boxes."""
-        return centre_and_scale(self.clips.boxes, self.spec.size, enlarge=self.spec.enlarge, aspect=self.spec.aspect)
+    def matrices(self) -> NDArray[np.float64]:
+        """(N,2,3) matrices from image px to px of the crop."""
+        return crop_matrices(*self._regions, self.spec.size, geometry=self.crop_geometry, aspect=self.spec.aspect)
 
     @cached_property
-    def _matrices(self) -> NDArray[np.float64]:
-        return crop_matrices(*self.regions, self.spec.size, geometry=self.crop_geometry, aspect=self.spec.aspect)
+    def images(self) -> dict[str, int]:
+        """Path of every image -> its number in the clips."""
+        return {path: number for number, path in enumerate(self.clips.images)}
 
     @cached_property
-    def _uses(self) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-        """For every image the (rows, places) that show it."""
-        flat = self.clips.support.ravel()
-        order = np.argsort(flat, kind="stable")
-        parts = np.split(order, np.searchsorted(flat[order], np.arange(1, len(self.clips.images))))
-        width = max(self.clips.support.shape[1], 1)
-        return [(part // width, part % width) for part in parts]
+    def crop_key(self) -> tuple[object, ...]:
+        """Equal for two methods whose crops of a row are equal."""
+        return self.spec.size, self.spec.colour, self.matrices.tobytes()
 
-    def crops_of(self, image: int) -> FrameCrops:
-        """Read one image and cut everything it owes; safe to call from several threads."""
-        rows, places = self._uses[image]
-        started = perf_counter()
-        picture = (self.read or read_image)(self.root / self.clips.images[image])
-        cut = perf_counter()
-        size = self.spec.size
-        crops = np.empty((len(rows), size[1], size[0], 3), dtype=np.uint8)
-        for target, row in zip(crops, rows.tolist(), strict=True):
-            crop = warp(picture, self._matrices[row], size)
-            if self.spec.colour == "rgb":
-                cv2.cvtColor(crop, cv2.COLOR_BGR2RGB, dst=target)
-            else:
-                target[:] = crop
-        height, width = picture.shape[:2]
-        return FrameCrops(rows, places, crops, (width, height), cut - started, perf_counter() - cut)
+    def uses(self, image: int) -> tuple[Integers, Integers]:
+        """(rows, places) of the clips that show an image."""
+        return self._uses[image]
 
-    def full_batches(self, frame: FrameCrops | None) -> Iterator[tuple[slice, NDArray[np.uint8]]]:
-        """Put the crops of a frame in their batches and hand out those that are complete: rows, (B,T,H,W,3).
+    def slot(self, row: int, place: int) -> NDArray[np.uint8]:
+        """Where the crop (H,W,3) of a clip belongs; safe to call from several threads."""
+        batch = self._batch(int(self._batch_of[row]))
+        slot: NDArray[np.uint8] = batch.array[row - batch.part.start, place]
+        return slot
 
-        A method that sees no pixels has no frames: None hands out all batches, with T = 0.
+    def fill(self, rows: Integers, places: Integers, crops: torch.Tensor) -> None:
+        """Put crops (K,H,W,3) that were made on the device in their batches."""
+        for number in np.unique(self._batch_of[rows]).tolist():
+            batch, mine = self._batch(number), self._batch_of[rows] == number
+            inside = torch.from_numpy(rows[mine] - batch.part.start).to(self.device, non_blocking=True)
+            at = torch.from_numpy(places[mine]).to(self.device, non_blocking=True)
+            batch.crops[inside, at] = crops[torch.from_numpy(np.flatnonzero(mine)).to(self.device, non_blocking=True)]
+
+    def full_batches(self, image: int | None, size: tuple[int, int]) -> Iterator[tuple[slice, torch.Tensor]]:
+        """After the crops of an image of `size` px are in place: rows and crops (B,T,H,W,3) of each complete batch.
+
+        A method that sees no pixels has no images: None hands out all batches, with T = 0.
         """
-        height, width = self.spec.size[1], self.spec.size[0]
-        if frame is None:
+        if image is None:
             for part in self.batches:
-                yield part, np.empty((part.stop - part.start, 0, height, width, 3), dtype=np.uint8)
+                yield part, self._empty(part.stop - part.start)
             return
-        self._check_size(frame)
-        starts = np.array([part.start for part in self.batches])
-        batch_of = np.searchsorted(starts, frame.rows, side="right") - 1
-        for number in np.unique(batch_of).tolist():
-            part, mine = self.batches[number], batch_of == number
-            if number not in self._filling:
-                shape = (part.stop - part.start, self.clips.support.shape[1], height, width, 3)
-                self._filling[number] = np.empty(shape, dtype=np.uint8), shape[0] * shape[1]
-            crops, owed = self._filling.pop(number)
-            crops[frame.rows[mine] - part.start, frame.places[mine]] = frame.crops[mine]
-            if owed > mine.sum():
-                self._filling[number] = crops, owed - int(mine.sum())
-            else:
-                yield part, crops
+        rows, _ = self.uses(image)
+        self._check_size(size, rows)
+        numbers, counts = np.unique(self._batch_of[rows], return_counts=True)
+        for number, count in zip(numbers.tolist(), counts.tolist(), strict=True):
+            batch = self._open[number]
+            batch.owed -= count
+            if batch.owed == 0:
+                del self._open[number]
+                yield batch.part, batch.crops
 
-    def keep(
-        self, part: slice, decoded: NDArray[np.float64], scores: NDArray[np.float64], grid: tuple[int, int]
-    ) -> None:
-        """Keep what was decoded for some rows: joints (B,J,2) on a grid of `grid` cells, scores (B,J)."""
-        centre, scale = self.regions
-        back = image_matrices(centre[part], scale[part], grid, geometry=self.back_geometry, aspect=self.spec.aspect)
-        self.joints[part] = transform(decoded, back)
+    def back(self, part: slice, grid: tuple[int, int]) -> NDArray[np.float64]:
+        """(B,2,3) matrices from a grid of `grid` cells to image px for some rows."""
+        centre, scale = self._regions
+        return image_matrices(centre[part], scale[part], grid, geometry=self.back_geometry, aspect=self.spec.aspect)
+
+    def keep(self, part: slice, joints: NDArray[np.float64], scores: NDArray[np.float64]) -> None:
+        """Keep what was found for some rows: joints (B,J,2) in image px, scores (B,J)."""
+        self.joints[part] = joints
         # Joint score = decoded score x box score, for every joint (dcpose.md 6.5).
         self.scores[part] = scores * self.clips.box_scores[part, None]
         self.done += part.stop - part.start
@@ -158,10 +155,40 @@ class SequenceWork:
         """Sequence and frame of a clip row, for messages."""
         return f"{self.sequence.name}, frame {self.sequence.frames[int(self.clips.frame[row])].image}"
 
-    def _check_size(self, frame: FrameCrops) -> None:
-        self._size = self._size or frame.size
-        if frame.size != self._size:
-            place = self.where(int(frame.rows[0]))
+    @cached_property
+    def _regions(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Centres and scales of all boxes."""
+        return centre_and_scale(self.clips.boxes, self.spec.size, enlarge=self.spec.enlarge, aspect=self.spec.aspect)
+
+    @cached_property
+    def _uses(self) -> list[tuple[Integers, Integers]]:
+        flat = self.clips.support.ravel()
+        order = np.argsort(flat, kind="stable")
+        parts = np.split(order, np.searchsorted(flat[order], np.arange(1, len(self.clips.images))))
+        width = max(self.clips.support.shape[1], 1)
+        return [(part // width, part % width) for part in parts]
+
+    @cached_property
+    def _batch_of(self) -> Integers:
+        lengths = np.array([part.stop - part.start for part in self.batches], dtype=np.int64)
+        return np.repeat(np.arange(len(lengths)), lengths)
+
+    def _batch(self, number: int) -> _Batch:
+        with self._lock:
+            if number not in self._open:
+                part = self.batches[number]
+                crops = self._empty(part.stop - part.start)
+                self._open[number] = _Batch(part, crops, crops.shape[0] * crops.shape[1])
+            return self._open[number]
+
+    def _empty(self, count: int) -> torch.Tensor:
+        shape = (count, self.clips.support.shape[1], self.spec.size[1], self.spec.size[0], 3)
+        return torch.empty(shape, dtype=torch.uint8, device=self.device)
+
+    def _check_size(self, size: tuple[int, int], rows: Integers) -> None:
+        self._size = self._size or size
+        if size != self._size:
             raise DataError(
-                f"{place}: shows a picture of {frame.size} px, those before have {self._size}; mend the images"
+                f"{self.where(int(rows[0]))}: shows a picture of {size} px, those before have {self._size}; "
+                "mend the images"
             )

@@ -1,0 +1,96 @@
+"""Several processes at one job: sequences are handed out from the store that torchrun keeps, one at a time.
+
+There are no collectives: a rank takes the next number of a counter, works, and takes another, so a fast rank does more
+and none waits. A rank that dies is started again by torchrun (`--max-restarts`), with counters at their beginning;
+what is finished lies on the disk and is not done again.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import orjson
+import torch
+from torch.distributed import PrefixStore, Store, rendezvous  # type: ignore[attr-defined]
+    PrefixStore,
+    Store,
+    rendezvous,  # type: ignore[attr-defined]
+)
+
+from harness.errors import HarnessError
+
+__all__ = ["ALONE", "Ranks", "join_ranks"]
+
+#: Seconds between looks at a counter while waiting for the others.
+_PAUSE = 0.02
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among `size` at one job, `here` of them on this machine; `store` is None for one alone."""
+
+    rank: int = 0
+    size: int = 1
+    here: int = 1
+    store: Store | None = None
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the process that decides, merges and writes."""
+        return self.rank == 0
+
+    def named(self, job: str) -> Ranks:
+        """The same ranks with counters of their own for a job."""
+        return replace(self, store=None if self.store is None else PrefixStore(job, self.store))
+
+    def decided(self, question: str, decide: Callable[[], int]) -> int:
+        """The number that the first rank answers a question with, told to all."""
+        if self.store is None:
+            return decide()
+        if self.first:
+            self.store.set(question, str(decide()))
+        return int(self.store.get(question))
+
+    def shared(self, numbers: list[int]) -> Iterator[int]:
+        """Those of `numbers`, the same list on every rank, that fall to this one; all of them for one alone."""
+        if self.store is None:
+            yield from numbers
+            return
+        while (place := self.store.add("next", 1) - 1) < len(numbers):
+            yield numbers[place]
+
+    def gathered(self, facts: dict[str, Any]) -> list[dict[str, Any]]:
+        """What every rank has to say at its end, for the first (which waits for all); nothing for the others."""
+        if self.store is None:
+            return [facts]
+        self.store.set(f"facts/{self.rank}", orjson.dumps(facts).decode())
+        self.store.add("ended", 1)
+        if not self.first:
+            return []
+        while self.store.add("ended", 0) < self.size:
+            time.sleep(_PAUSE)
+        return [orjson.loads(self.store.get(f"facts/{rank}")) for rank in range(self.size)]
+
+
+#: One process alone.
+ALONE = Ranks()
+
+
+@lru_cache(maxsize=1)
+def join_ranks() -> Ranks:
+    """The ranks that torchrun started, or one alone; raises HarnessError where the store cannot be reached."""
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1 or "RANK" not in os.environ:
+        return ALONE
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+    try:
+        store, rank, size = next(iter(rendezvous("env://")))
+    except (RuntimeError, ValueError) as problem:
+        raise HarnessError(f"the store of torchrun cannot be reached ({str(problem).splitlines()[0]})") from None
+    return Ranks(rank, size, int(os.environ.get("LOCAL_WORLD_SIZE", "1")), store)

@@ -1,0 +1,111 @@
+"""Frames from the disk into the batches of all methods that want them: decoded once, cropped once where crops agree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from harness.errors import HarnessError
+from harness.inference.crops import warp
+from harness.inference.sampling import sample
+from harness.inference.work import SequenceWork
+
+__all__ = ["CROP_PATHS", "Arrival", "Job", "Read", "cut", "cut_on_device", "fetch", "image_order"]
+
+#: "reference" is OpenCV's warp in the reading threads, "device" the same rule on the device of the network.
+CROP_PATHS = ("reference", "device")
+
+Picture = NDArray[np.uint8]
+Read = Callable[[Path], Picture]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One image (None: there are none) of sequence `number` and the works that want it; or why there is no job.
+
+    `owners` say whose works they are, by the place of the method in the run.
+    """
+
+    number: int
+    owners: tuple[int, ...]
+    works: tuple[SequenceWork, ...] = ()
+    image: str | None = None
+    failure: HarnessError | None = None
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A job whose image is read. `picture` (H,W,3) BGR is kept only where crops are made on the device."""
+
+    job: Job
+    size: tuple[int, int] = (0, 0)
+    picture: Picture | None = None
+    read_seconds: float = 0.0
+    crop_seconds: float = 0.0
+    failure: HarnessError | None = None
+
+
+def image_order(works: list[SequenceWork]) -> list[str]:
+    """The images that any of the works wants, in video order."""
+    wanted = {path for work in works for path in work.images}
+    return list(works[0].images) if len(works) == 1 else sorted(wanted, key=lambda path: (len(path), path))
+
+
+def fetch(job: Job, root: Path, read: Read, *, crop_path: str) -> Arrival:
+    """Read the image of a job and, on the reference path, put its crops in place; failures are told, not raised."""
+    if job.failure is not None or job.image is None or all(work.failed for work in job.works):
+        return Arrival(job, failure=job.failure)
+    started = perf_counter()
+    try:
+        picture = read(root / job.image)
+    except HarnessError as failure:
+        return Arrival(job, failure=failure)
+    height, width = picture.shape[:2]
+    done = perf_counter()
+    if crop_path == "device":
+        return Arrival(job, (width, height), picture, done - started)
+    cut(picture, job)
+    return Arrival(job, (width, height), None, done - started, perf_counter() - done)
+
+
+def cut(picture: Picture, job: Job) -> None:
+    """Warp every crop of a picture straight to its place; one that is wanted twice is warped once and copied."""
+    coloured = {"bgr": picture}
+    made: dict[tuple[object, ...], Picture] = {}
+    for work, image in _wanting(job):
+        colour = work.spec.colour
+        if colour not in coloured:
+            coloured[colour] = np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+        for row, place in zip(*(part.tolist() for part in work.uses(image)), strict=True):
+            slot, key = work.slot(row, place), (work.crop_key, row)
+            if key in made:
+                slot[:] = made[key]
+            else:
+                made[key] = warp(coloured[colour], work.matrices[row], work.spec.size, into=slot)
+
+
+def cut_on_device(picture: Picture, job: Job, device: torch.device) -> None:
+    """Upload a picture once and sample all its crops there, those that several methods share once."""
+    uploaded = torch.from_numpy(picture).to(device, non_blocking=True)
+    made: dict[tuple[object, ...], torch.Tensor] = {}
+    for work, image in _wanting(job):
+        rows, places = work.uses(image)
+        distinct, back = np.unique(rows, return_inverse=True)
+        key = (work.crop_key, distinct.tobytes())
+        if key not in made:
+            crops = sample(uploaded, work.matrices[distinct], work.spec.size)
+            made[key] = crops.flip(-1) if work.spec.colour == "rgb" else crops
+        work.fill(rows, places, made[key][torch.from_numpy(back).to(device)])
+
+
+def _wanting(job: Job) -> list[tuple[SequenceWork, int]]:
+    """The works that show the image of a job, with its number in their clips."""
+    found = [(work, work.images.get(job.image or "")) for work in job.works]
+    return [(work, image) for work, image in found if image is not None]
