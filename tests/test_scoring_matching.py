@@ -58,6 +58,7 @@ def test_a_joint_the_truth_lacks_is_a_false_positive_of_the_matched_person():
     found = score(sequences, small.predictions([(0, 1, A)], sequences))
     assert np.isnan(found.value("ap", joint="nose")) and found.value("precision", joint="nose") == 0
     assert found.value("ap") == 100 and found.value("precision") == pytest.approx(100 * 14 / 15)
+    assert any("never annotated: nose" in text for text in found.warnings)
 
 
 def test_a_joint_never_predicted_is_zero_and_enters_the_mean():

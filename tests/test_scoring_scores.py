@@ -2,11 +2,14 @@
 
 import json
 import math
+from functools import reduce
+from operator import add
 
+import poseval_goldens as goldens
 import pytest
 
 from harness.errors import DataError, UsageError
-from harness.scoring import Score, Scores
+from harness.scoring import OksOptions, Score, Scores, poseval_json, score, score_oks, scores_json
 from harness.scoring.scores import group_values, joint_rows
 
 ROW = {
@@ -54,3 +57,21 @@ def test_tables_are_joined():
 def test_pandas_columns():
     frame = table().to_pandas()
     assert list(frame.columns)[:5] == ["protocol", "metric", "slice", "joint", "value"] and len(frame) == 16
+
+
+def test_one_object_for_all_protocols():
+    data = goldens.load("small")
+    tables = [score(*data, protocol=name) for name in ("poseval", "posetrack21", "pck", "temporal")]
+    tables.append(score_oks(*data, options=OksOptions()))
+    found = scores_json(reduce(add, tables))
+    json.dumps(found, allow_nan=False)
+    poseval = poseval_json(tables[0])
+    assert {key: found[key] for key in poseval} == poseval and set(poseval) == {
+        "ap", "precision", "recall", "groups", "mot",
+    }  # fmt: skip
+    assert found["hota"]["hota"]["total"] == tables[1].value("hota")
+    assert found["oks"]["ap50"] == tables[4].value("ap50")
+    assert found["pck"]["pckh"]["nose"] == tables[2].value("pckh", joint="nose")
+    assert found["temporal"]["lag_frames"]["total"] == tables[3].value("lag_frames")
+    alone = scores_json(tables[1])
+    assert alone["ap"]["total"] == tables[1].value("ap") and alone["groups"]["Total"] == alone["ap"]["total"]

@@ -9,8 +9,9 @@
 from harness.scoring.average_precision import counted, precision_recall
 from harness.scoring.cleaning import poseval_scene
 from harness.scoring.matching import MatchTable, match
-from harness.scoring.posetrack21 import hota_json
+from harness.scoring.objects import scores_json
 from harness.scoring.oks import OksOptions, oks_json, score_oks
+from harness.scoring.posetrack21 import hota_json
 from harness.scoring.poseval import poseval_json
 from harness.scoring.protocols import protocols, score
 from harness.scoring.scores import TOTAL, Score, Scores
@@ -31,4 +32,5 @@ __all__ = [
     "protocols",
     "score",
     "score_oks",
+    "scores_json",
 ]

@@ -22,6 +22,7 @@ from harness.scoring.scene import UNSCORED, Scene
 from harness.scoring.scores import Score, Scores, joint_rows
 from harness.scoring.tracking import Tracking, count_tracking, tracked
 from harness.scoring.tracking import tracking as compute_tracking
+from harness.skeletons import POSETRACK15
 
 __all__ = [
     "NAME",
@@ -156,6 +157,12 @@ def warnings_of(table: MatchTable, values: PrecisionRecall) -> tuple[str, ...]:
     unscored = int((scene.scores[present] == UNSCORED).sum())
     if unscored:
         found.append(f"{unscored} of {int(present.sum())} predicted joints have no score and rank last")
+    absent = [name for name, count in zip(POSETRACK15.names, values.n_truth[:-1], strict=True) if not count]
+    if absent:
+        found.append(
+            f"never annotated: {listed(absent)}; upstream counts such a joint as 0 where it is never predicted, so "
+            "that even the truth scores below 100"
+        )
     if not len(scene.predicted):
         found.append("no pose was predicted in any evaluated frame")
     elif not table.hit.any():
@@ -176,6 +183,8 @@ def facts_of(table: MatchTable, compat: str) -> dict[str, Any]:
         "people": len(scene.truth),
         "predicted_people": len(scene.predicted),
         "matched_people": int((table.truth_of >= 0).sum()),
+        "predicted_joints": int(scene.predicted.present.sum()),
+        "found_joints": int(table.hit.sum()),
     }
 
 
