@@ -17,10 +17,6 @@ from typing import Any
 import orjson
 import torch
 from torch.distributed import PrefixStore, Store, rendezvous  # type: ignore[attr-defined]
-    PrefixStore,
-    Store,
-    rendezvous,  # type: ignore[attr-defined]
-)
 
 from harness.errors import HarnessError
 
