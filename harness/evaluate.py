@@ -76,9 +76,7 @@ def evaluate(
     return Evaluated(run, reused=False)
 
 
-def prepare(
-    request: Request, *, scored: bool = False, progress: Progress | None = None
-) -> tuple[Ready, Opened]:
+def prepare(request: Request, *, scored: bool = False, progress: Progress | None = None) -> tuple[Ready, Opened]:
     """The loaded method and the opened data of a request; all that is missing is told at once, wrong names first.
 
     Data that are to be `scored` need labels.

@@ -38,23 +38,30 @@ def open_boxes(request: Request, dataset: DataSet, *, neighbours: bool) -> tuple
     """The boxes a request looks at, and their recall against the truth (before `box_enlarge`) where a file gave them.
 
     They are tracked over all frames; those of frames that are not labelled then go, but for a method that looks at
-    `neighbours`.
+    `neighbours`. In a split without labels all stay; DataError for its truth.
     """
     tracked = request.track == "iou"
+    if request.boxes == "truth" and not dataset.has_labels:
+        raise DataError(
+            f"{dataset.root}: {dataset.name} {dataset.split} has no public labels that say where the people are; "
+            "give a detector's boxes with --boxes FILE"
+        )
     if request.boxes == "truth":
         boxes = boxes_from_truth(dataset, unlabelled=tracked or neighbours)
     elif request.video is not None:
         boxes = video_boxes(Path(request.boxes), dataset, minimum_score=request.min_box_score)
     else:
         boxes = boxes_from_file(
-            Path(request.boxes), dataset, minimum_score=request.min_box_score, unlabelled=tracked or neighbours
-        )
+            Path(request.boxes), dataset, minimum_score=request.min_box_score,
+            unlabelled=tracked or neighbours or not dataset.has_labels,
+        )  # fmt: skip
     boxes = track_boxes(boxes, dataset) if tracked else boxes
     if request.track == "none" and request.boxes != "truth":
         _check_track_ids(boxes, dataset, request.boxes)
     labelled = _labelled(dataset, boxes)
     scored = boxes if labelled.all() else revised(boxes, note="", rows=np.flatnonzero(labelled))
-    recall = None if request.boxes == "truth" or request.video is not None else box_recall(scored, dataset)
+    known = request.boxes != "truth" and request.video is None and dataset.has_labels
+    recall = box_recall(scored, dataset) if known else None
     boxes = boxes if neighbours else scored
     return boxes if request.box_enlarge == 1 else enlarged(boxes, request.box_enlarge), recall
 
@@ -87,7 +94,9 @@ def _check_track_ids(boxes: Boxes, dataset: DataSet, file: str) -> None:
 
 
 def _labelled(dataset: DataSet, rows: Boxes | Predictions) -> NDArray[np.bool_]:
-    """(N,) whether the frame of each row is labelled."""
+    """(N,) whether the frame of each row is labelled; all are wanted where none is."""
+    if not dataset.has_labels:
+        return np.ones(len(rows), dtype=bool)
     by_sequence = [sequence.labelled.tolist() for sequence in dataset.sequences]
     places = zip(rows.sequence.tolist(), rows.frame.tolist(), strict=True)
     return np.array([by_sequence[sequence][frame] for sequence, frame in places], dtype=bool)

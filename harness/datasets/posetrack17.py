@@ -5,6 +5,7 @@ irregular, so most code renames them to `images_renamed/<group>/<video>/%08d.jpg
 DetectAndTrack's COCO conversion, which PoseWarper, DCPose and FAMI-Pose use, is one `posetrack_{train,val}.json`, read
 where there are no files per video. A joint is annotated when its point is in the file. `is_visible` is there but no
 tool known to us uses it: it is believed only if it tells joints apart (some are 0), else visibility is unknown.
+The labels of the test split are not public: it is read from its images alone, every frame unlabelled.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from harness.datasets.label_files import find_label_files
 from harness.datasets.layouts import audited, read_merged, read_sequence
 from harness.datasets.registry import DatasetCard, register_dataset
 from harness.datasets.sequences import DataSet
+from harness.datasets.unlabelled import names_fingerprint, videos_without_labels
+from harness.errors import DataError
 
 __all__ = ["read_posetrack17"]
 
@@ -25,7 +28,13 @@ _RENAMED = (("images/", "images_renamed/"), ("", "images_renamed/"), ("", "image
 
 def read_posetrack17(root: Path, split: str) -> DataSet:
     """Read a split; `Frame.index` is the number in the image name minus 1. DataError says what was looked for."""
-    labels = find_label_files("posetrack17", root, split)
+    try:
+        labels = find_label_files("posetrack17", root, split)
+    except DataError:
+        videos = videos_without_labels(root, split) if split == "test" else ()
+        if not videos:
+            raise
+        return DataSet("posetrack17", split, root, videos, names_fingerprint(videos))
     if labels.merged is None:
         sequences = audited(tuple(read_sequence(path, base=1) for path in labels.files))
         prefixes = (("images/", "images/"), *_RENAMED)

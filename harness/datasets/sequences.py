@@ -118,6 +118,11 @@ class DataSet:
         """Frames over all sequences."""
         return sum(len(sequence.frames) for sequence in self.sequences)
 
+    @property
+    def has_labels(self) -> bool:
+        """Whether any frame is labelled; a split without can be predicted and exported, not scored."""
+        return any(frame.labelled for sequence in self.sequences for frame in sequence.frames)
+
     def image_path(self, frame: Frame) -> Path:
         """The image file of a frame; refuses a name that leaves the data root (links inside it may lead anywhere)."""
         name = os.path.normpath(frame.image)

@@ -13,12 +13,12 @@ import orjson
 from numpy.typing import NDArray
 
 from harness.datasets.columns import frame_number
-from harness.datasets.sequences import NO_TRACK, Sequence
+from harness.datasets.sequences import NO_TRACK, Frame, Sequence
 from harness.errors import DataError, HarnessError, UsageError, listed
 from harness.predictions.rows import Predictions
 from harness.skeletons import POSETRACK15
 
-__all__ = ["LAYOUTS", "export_json"]
+__all__ = ["LAYOUTS", "UNSCORED", "export_json", "official_name"]
 
 #: What poseval takes for a joint without score.
 UNSCORED = -9999.0
@@ -51,6 +51,16 @@ def export_json(
         document = LAYOUTS[layout](predictions, rows, tracks, sequence)
         paths.append(_write(folder / f"{sequence.name}.json", document))
     return paths
+
+
+def official_name(frame: Frame) -> str:
+    """The image name of the official labels, also for images that lie in the folder most code renames them to.
+
+    >>> official_name(Frame("images_renamed/bonn/000001_bonn/00000001.jpg", 0, 1))
+    'images/bonn/000001_bonn/00000001.jpg'
+    """
+    renamed = "images_renamed/"
+    return f"images/{frame.image.removeprefix(renamed)}" if frame.image.startswith(renamed) else frame.image
 
 
 def _check(predictions: Predictions, rows: NDArray[np.int64], sequence: Sequence) -> None:
@@ -90,7 +100,7 @@ def _annolist(
 ) -> dict[str, Any]:
     order = predictions.skeleton.positions_of(POSETRACK15)
     frames: list[dict[str, Any]] = [
-        {"image": [{"name": frame.image}], "imgnum": [frame_number(frame.image)], "annorect": []}
+        {"image": [{"name": official_name(frame)}], "imgnum": [frame_number(frame.image)], "annorect": []}
         for frame in sequence.frames
     ]
     for row, track in zip(rows.tolist(), tracks, strict=True):
@@ -110,7 +120,7 @@ def _images(predictions: Predictions, rows: NDArray[np.int64], tracks: list[int]
     predictions.skeleton.positions_of(POSETRACK15)
     images = [
         {
-            "file_name": frame.image,
+            "file_name": official_name(frame),
             "id": frame.image_id,
             "frame_id": frame.image_id,
             "vid_id": sequence.name.partition("_")[0],
