@@ -66,6 +66,33 @@ def poseval_frames(sequences, predictions):
     return frames
 
 
+def posetrack21_frames(sequences, predictions):
+    """The frames the PoseTrack21 kit evaluates: labelled ones, joints right of and below the origin."""
+    frames = []
+    for number, sequence in enumerate(sequences):
+        for position, frame in enumerate(sequence.frames):
+            if not frame.labelled:
+                continue
+            truth = [person for person, _ in truth_people(sequence, position)]
+            predicted = predicted_people(predictions, sequence.name, position)
+            regions = [polygon.tolist() for polygon in sequence.truth.ignore.get(position, ())]
+            sides = []
+            for side in (truth, predicted):
+                kept = []
+                for person in side:
+                    person.joints = {
+                        name: point for name, point in person.joints.items()
+                        if not any(inside(*point, polygon) for polygon in regions)
+                    }  # fmt: skip
+                    positive = any(x > 0 or y > 0 for x, y in person.joints.values())
+                    person.joints = {name: (x, y) for name, (x, y) in person.joints.items() if x > 0 and y > 0}
+                    if positive or not regions:
+                        kept.append(person)
+                sides.append(kept)
+            frames.append(SlowFrame(number, *sides))
+    return frames
+
+
 def truth_people(sequence, position):
     found = []
     truth, skeleton = sequence.truth, sequence.skeleton

@@ -5,12 +5,14 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 import slow_scoring as slow
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from harness.scoring import counted, match, poseval_scene, precision_recall
 from harness.scoring.hota import ALPHAS, count_hota
+from harness.scoring.posetrack21 import posetrack21_scene
 from harness.scoring.poseval import without_last_frames
 from harness.scoring.tracking import count_tracking
 from harness.skeletons import POSETRACK15
@@ -119,6 +121,29 @@ def test_hota(case, joint):
     }
     for key, values in found.items():
         np.testing.assert_allclose(values, wanted[key], rtol=1e-9, atol=1e-9, err_msg=key)
+
+
+@QUICK
+@given(SCENES)
+def test_the_other_protocol(case):
+    sequences, predictions = generated(*case)
+    fast = precision_recall(counted(match(posetrack21_scene(sequences, predictions))), empty_recall=0.0)
+    wanted = slow.average_precision(slow.posetrack21_frames(sequences, predictions))
+    for found, expected in zip((fast.ap, fast.precision, fast.recall), wanted, strict=True):
+        np.testing.assert_allclose(found[:15], np.nan_to_num(expected[:15]), rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_crowd_of_forty(seed):
+    spec = SceneSpec(sequences=1, frames=2, people=(40, 40), labelled=1.0, noise=0.2, area=300.0)
+    sequences, predictions = generated(spec, seed, set())
+    scene = poseval_scene(sequences, predictions)
+    frames = slow.poseval_frames(sequences, predictions)
+    fast = precision_recall(counted(match(scene)))
+    np.testing.assert_allclose(fast.ap, slow.average_precision(frames)[0], rtol=1e-12)
+    counts, wanted = count_tracking(scene), slow.tracking(frames, 1, last_dropped=False)
+    for key, expected in wanted.items():
+        np.testing.assert_allclose(getattr(counts, key), expected, rtol=1e-12, err_msg=key)
 
 
 @QUICK
