@@ -23,6 +23,7 @@ from harness.errors import UsageError, WeightsError
 from harness.training import Recipe, losses
 from harness.training.losses import loss_of
 from harness.training.optimiser import make_optimiser, set_training
+from harness.training.start import start_from
 from harness.weights import load, parameter_count
 
 DATA = Path(__file__).parent / "data" / "fami"
@@ -294,3 +295,17 @@ def test_card_rows_obey_the_mean_formula() -> None:
     for row in card.published:
         head, *others, mean = row.values.values()
         assert mean == pytest.approx((3 * head + 2 * sum(others)) / 15, abs=0.15), row.source
+
+
+def test_training_starts_from_a_backbone_and_freezes_it(tmp_path) -> None:
+    torch.manual_seed(1)
+    backbone, network, path = HRNet(**TINY_HRNET), FamiNetwork(**TINY), tmp_path / "hrnet.safetensors"
+    save_file(backbone.state_dict(), path)
+    assert start_from(network, path) == "backbone."
+    assert all(torch.equal(value, network.backbone.state_dict()[key]) for key, value in backbone.state_dict().items())
+    assert start_from(HRNet(**TINY_HRNET), path) == ""
+    save_file({**backbone.state_dict(), "extra": torch.zeros(1)}, path)
+    with pytest.raises(WeightsError, match="no place in FamiNetwork or in a part of it"):
+        start_from(network, path)
+    with pytest.raises(UsageError, match=r"'hrnet\.\.\.\.'; parts are backbone\., compare\., .*head\."):
+        make_optimiser(network, Recipe(frozen=("hrnet.",)))

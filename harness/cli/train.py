@@ -35,7 +35,10 @@ __all__ = ["command"]
 @click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), help="Peak learning rate.")
 @click.option("--batch-size", type=click.IntRange(1), help="Clips per step.")
 @click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--start", type=click.Path(path_type=Path), help="Weights (safetensors) to start from.")
+@click.option("--start", type=click.Path(path_type=Path),
+              help="Weights (safetensors) to start from, of the method or of a part such as its backbone.")  # fmt: skip
+@click.option("--freeze", multiple=True, metavar="PREFIX",
+              help="Parameters to leave as they are, e.g. 'backbone.'; may be given more than once.")  # fmt: skip
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--threads", type=click.IntRange(1), help="CPU threads.")
 @click.option("--resume/--restart", default=True, show_default=True, help="Go on with an unfinished training.")
@@ -67,11 +70,17 @@ def _fit(card: MethodCard, data: DataSet, folder: Path) -> Path:
 
 def _train(
     card: MethodCard, preset: str, data: DataSet, folder: Path, *, minutes: float | None, epochs: float | None,
-    steps: int | None, loss: str | None, learning_rate: float | None, batch_size: int | None, **options: Any,
+    steps: int | None, loss: str | None, learning_rate: float | None, batch_size: int | None, freeze: tuple[str, ...],
+    **options: Any,
 ) -> Path:  # fmt: skip
     from harness.training import Recipe, train
 
-    choices: dict[str, Any] = {"loss": loss, "learning_rate": learning_rate, "batch_size": batch_size}
+    choices: dict[str, Any] = {
+        "loss": loss,
+        "learning_rate": learning_rate,
+        "batch_size": batch_size,
+        "frozen": freeze or None,
+    }
     recipe = replace(Recipe(), **{key: value for key, value in choices.items() if value is not None})
     seconds = 60 * minutes if minutes is not None else 600.0 if epochs is None and steps is None else None
     with training_bar(f"{card.name} ({preset})") as tell:

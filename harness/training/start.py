@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -12,15 +13,34 @@ from harness.weights.checkpoints import read_checkpoint
 __all__ = ["start_from"]
 
 
-def start_from(module: torch.nn.Module, path: Path, *, prefix: str = "") -> None:
+def start_from(module: torch.nn.Module, path: Path, *, prefix: str | None = None) -> str:
     """Copy every tensor of a checkpoint to `prefix` + its name; what the module holds beyond keeps its fresh values.
 
-    Raises WeightsError for a tensor that has no place or another shape.
+    Without a prefix the tensors go where they all have a place: the module itself or one of its parts. Returns the
+    prefix. Raises WeightsError for a tensor that has no place or another shape.
     """
     state, _ = read_checkpoint(path)
     own = module.state_dict()
+    if prefix is None:
+        prefix = _fitting_prefix(state, own)
     placed = {prefix + key: value for key, value in state.items()}
     wrong = [key for key, value in placed.items() if key not in own or own[key].shape != value.shape]
     if wrong:
-        raise WeightsError(f"{path}: {len(wrong)} tensors have no place under '{prefix}': {listed(wrong)}")
+        where = f"under '{prefix}'" if prefix else f"in {type(module).__name__} or in a part of it"
+        raise WeightsError(f"{path}: {len(wrong)} tensors have no place {where}: {listed(wrong)}")
     module.load_state_dict({**own, **placed})
+    return prefix
+
+
+def _fitting_prefix(keys: Iterable[str], own: Iterable[str]) -> str:
+    """The one prefix under which all keys are among the module's own; "" where there is none or more than one.
+
+    >>> _fitting_prefix(["stem.weight"], ["backbone.stem.weight", "head.weight"])
+    'backbone.'
+    """
+    keys, own = list(keys), set(own)
+    if not keys or keys[0] in own:
+        return ""
+    candidates = [key.removesuffix(keys[0]) for key in own if key.endswith(f".{keys[0]}")]
+    fitting = [prefix for prefix in candidates if all(prefix + key in own for key in keys)]
+    return fitting[0] if len(fitting) == 1 else ""

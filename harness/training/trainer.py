@@ -57,7 +57,7 @@ def train(
     recipe: Recipe | None = None,
     seed: int = 0,
     start: Path | None = None,
-    start_prefix: str = "",
+    start_prefix: str | None = None,
     resume: bool = True,
     device: str = "cpu",
     threads: int | None = None,
@@ -69,7 +69,7 @@ def train(
     """Train a preset of a method on a split; give exactly one budget of `seconds`, `epochs` or `steps`.
 
     Seconds are turned into steps by timing some before the start, so that the schedule is known and a resumed run
-    follows the same one. `start` fills the parameters under `start_prefix` from a safetensors file. In `out` lie
+    follows the same one. `start` fills the parameters under `start_prefix` (None: where they fit). In `out` lie
     last.safetensors, best.safetensors (by held-out PCKh), record.json, log.csv and checkpoint.pt; with `resume` an
     unfinished training there goes on, to the same curve. Raises UsageError, DataError or WeightsError.
     """
