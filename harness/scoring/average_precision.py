@@ -5,7 +5,7 @@ Source: specification of poseval, section 5 (all-point interpolation; the integr
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,7 +14,18 @@ from numpy.typing import NDArray
 from harness.scoring.matching import MatchTable
 from harness.scoring.ragged import Integers, first_of_each
 
-__all__ = ["Curve", "PrecisionRecall", "RankedEvents", "area", "counted", "precision_recall", "ranked", "tie_bounds"]
+__all__ = [
+    "Curve",
+    "PrecisionRecall",
+    "RankedEvents",
+    "area",
+    "by_sequence",
+    "counted",
+    "curve",
+    "precision_recall",
+    "ranked",
+    "tie_bounds",
+]
 
 
 @dataclass(frozen=True)
@@ -104,10 +115,20 @@ def counted(
     )
 
 
-def of_sequence(events: RankedEvents, sequence: int, n_truth: int) -> RankedEvents:
-    """The events of one sequence, in the same order, with its own number of truth joints."""
-    kept = events.sequence == sequence
-    return RankedEvents(events.score[kept], events.hit[kept], events.sequence[kept], n_truth)
+def by_sequence(joints: Sequence[RankedEvents], n_truth: Integers) -> dict[int, tuple[RankedEvents, ...]]:
+    """Sequence -> its own ranked events of every joint, in the same order; `n_truth` (S,J) what each has to find."""
+    parts = [_split(events, counts) for events, counts in zip(joints, n_truth.T.tolist(), strict=True)]
+    return {number: tuple(part[number] for part in parts) for number in range(len(n_truth))}
+
+
+def _split(events: RankedEvents, n_truth: list[int]) -> list[RankedEvents]:
+    order = np.argsort(events.sequence, kind="stable")
+    ends = np.searchsorted(events.sequence[order], np.arange(len(n_truth)), side="right").tolist()
+    groups = (order[start:stop] for start, stop in zip([0, *ends], ends, strict=False))
+    return [
+        RankedEvents(events.score[group], events.hit[group], events.sequence[group], count)
+        for group, count in zip(groups, n_truth, strict=True)
+    ]
 
 
 def curve(hit: NDArray[np.bool_], n_truth: int) -> Curve:

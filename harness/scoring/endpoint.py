@@ -47,26 +47,28 @@ def endpoint_errors(
 ) -> EndpointErrors:
     """Errors of a match table, or of the truth joints (G,15) and predicted joints (P,15) kept of it."""
     truth = table.scene.truth.present if truth_keep is None else table.scene.truth.present & truth_keep
-    head = np.where(table.truth_of >= 0, table.scene.head[table.truth_of] if len(table.scene.head) else np.nan, np.nan)
     distance = table.distance if keep is None else np.where(keep, table.distance, np.nan)
-    distance = np.where(np.isfinite(distance), distance, np.nan)
-    columns = [distance[:, joint] for joint in range(distance.shape[1])] + [distance.ravel()]
-    pixels = distance * head[:, None]
-    pixel_columns = [pixels[:, joint] for joint in range(pixels.shape[1])] + [pixels.ravel()]
-    found = [np.sort(column[~np.isnan(column)]) for column in columns]
+    return _errors(truth, distance, table.on_predictions(table.scene.head, unmatched=np.nan))
+
+
+def _errors(truth: NDArray[np.bool_], distance: NDArray[np.float64], head: NDArray[np.float64]) -> EndpointErrors:
+    """From truth joints (G,15), distances (P,15) in head sizes (NaN for none) and the head sizes (P,) they refer to."""
+    known = np.isfinite(distance)
+    columns = [(distance[rows, joint], head[rows]) for joint, rows in enumerate(known.T)]
+    columns.append((distance[known], np.broadcast_to(head[:, None], distance.shape)[known]))
     n_truth = np.append(truth.sum(axis=0), truth.sum())
-    within = np.array([np.searchsorted(errors, _THRESHOLDS, side="right") for errors in found])
+    within = [np.searchsorted(np.sort(errors), _THRESHOLDS, side="right") for errors, _ in columns]
     with np.errstate(divide="ignore", invalid="ignore"):
-        share = 100 * within / n_truth[:, None]
+        share = 100 * np.array(within) / n_truth[:, None]
     return EndpointErrors(
         pckh=share[:, -1],
         pckh_01=share[:, 9],
         pckh_auc=share.mean(axis=1),
-        epe_head=np.array([_mean(errors) for errors in found]),
-        epe_head_median=np.array([float(np.median(errors)) if len(errors) else np.nan for errors in found]),
-        epe_px=np.array([_mean(column[~np.isnan(column)]) for column in pixel_columns]),
+        epe_head=np.array([_mean(errors) for errors, _ in columns]),
+        epe_head_median=np.array([float(np.median(errors)) if len(errors) else np.nan for errors, _ in columns]),
+        epe_px=np.array([_mean(errors * heads) for errors, heads in columns]),
         n_truth=n_truth,
-        n_predicted=np.array([len(errors) for errors in found]),
+        n_predicted=np.array([len(errors) for errors, _ in columns]),
     )
 
 
@@ -82,9 +84,13 @@ def score_endpoint(
     table = match(poseval_scene(sequences, predictions, compat=compat))
     check_not_empty(table.scene)
     entries = _rows("all", endpoint_errors(table))
+    head = table.on_predictions(table.scene.head, unmatched=np.nan)
     for number in np.unique(table.scene.frame_sequence).tolist() if per_sequence else []:
-        rows = (table.truth_sequence == number)[:, None], (table.predicted_sequence == number)[:, None]
-        values = endpoint_errors(table, truth_keep=rows[0], keep=rows[1])
+        own, found = (
+            slice(*np.searchsorted(rows, (number, number + 1)))
+            for rows in (table.truth_sequence, table.predicted_sequence)
+        )
+        values = _errors(table.scene.truth.present[own], table.distance[found], head[found])
         entries += _rows(f"sequence:{table.scene.sequence_names[number]}", values)
     return Scores(tuple(entries), table.scene.warnings, facts_of(table, compat))
 

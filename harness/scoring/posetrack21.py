@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from harness.datasets.sequences import Sequence
 from harness.predictions import Predictions
-from harness.scoring.average_precision import PrecisionRecall, counted, of_sequence, precision_recall
+from harness.scoring.average_precision import PrecisionRecall, by_sequence, counted, precision_recall
 from harness.scoring.cleaning import check_heads, check_unique_tracks, regions_by_frame, with_frames, with_people
 from harness.scoring.hota import FIELDS, Hota, count_hota, hota
 from harness.scoring.matching import match
@@ -74,11 +74,10 @@ def score_posetrack21(
     counts = count_hota(scene, compat=compat) if tracks_wanted(scene, tracking) else None
     if counts is not None:
         entries += _hota_rows("all", hota(counts), overall)
+    parts = by_sequence(joints, table.truth_by_sequence) if per_sequence else {}
     for number in np.unique(scene.frame_sequence).tolist() if per_sequence else []:
         slice = f"sequence:{scene.sequence_names[number]}"
-        truth = table.truth_by_sequence[number].tolist()
-        own = [of_sequence(events, number, n_truth) for events, n_truth in zip(joints, truth, strict=True)]
-        values = precision_recall(own, empty_recall=0.0, order=KIT_ORDER)
+        values = precision_recall(parts[number], empty_recall=0.0, order=KIT_ORDER)
         entries += ap_rows(NAME, slice, values)
         if counts is not None:
             entries += _hota_rows(slice, hota(counts, rows=np.array([number]), mean_total=True), values)

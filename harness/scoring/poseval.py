@@ -15,7 +15,7 @@ import numpy as np
 from harness.datasets.sequences import Sequence
 from harness.errors import DataError, listed
 from harness.predictions import Predictions
-from harness.scoring.average_precision import PrecisionRecall, counted, of_sequence, precision_recall
+from harness.scoring.average_precision import PrecisionRecall, by_sequence, counted, precision_recall
 from harness.scoring.cleaning import poseval_scene, with_frames
 from harness.scoring.matching import MatchTable, match
 from harness.scoring.scene import UNSCORED, Scene
@@ -69,11 +69,9 @@ def _ap_scores(scene: Scene, compat: str, per_sequence: bool) -> Scores:
     joints = counted(table)
     overall = precision_recall(joints)
     entries = ap_rows(NAME, "all", overall)
-    if per_sequence:
-        truth = table.truth_by_sequence
-        for number in np.unique(table.scene.frame_sequence).tolist():
-            own = (of_sequence(events, number, int(truth[number, j])) for j, events in enumerate(joints))
-            entries += ap_rows(NAME, f"sequence:{table.scene.sequence_names[number]}", precision_recall(own))
+    parts = by_sequence(joints, table.truth_by_sequence) if per_sequence else {}
+    for number in np.unique(table.scene.frame_sequence).tolist() if per_sequence else []:
+        entries += ap_rows(NAME, f"sequence:{table.scene.sequence_names[number]}", precision_recall(parts[number]))
     return Scores(tuple(entries), table.scene.warnings + warnings_of(table, overall), facts_of(table, compat))
 
 
