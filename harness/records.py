@@ -45,7 +45,10 @@ class WeightsUsed:
 
 @dataclass(frozen=True)
 class DataUsed:
-    """The split that was scored: `fingerprint` of its label files, scoring `protocol`, and how much of it there was."""
+    """The split that was scored: `fingerprint` of its label files, scoring `protocol`, and how much of it there was.
+
+    `images_fingerprint` is that of the frames a method looked at, None where it looked at none.
+    """
 
     name: str
     split: str
@@ -55,6 +58,7 @@ class DataUsed:
     frames: int
     labelled_frames: int
     people: int
+    images_fingerprint: str | None = None
 
 
 @dataclass(frozen=True)
@@ -182,7 +186,7 @@ def run_id(
     """`<method>-<preset>-<key>`, the key being 8 hexadecimal digits of the hash of what was asked for.
 
     It needs nothing that is only known after the run, so that the same request finds its record and a changed one gets
-    its own. Titles, counts, box recall and batch size do not enter.
+    its own. Titles, counts, box recall, images and batch size do not enter.
     """
     asked = {
         "method": [method.name, method.preset, method.options],

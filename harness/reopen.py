@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.datasets import DataSet, datasets, open_dataset
+from harness.datasets.images import images_fingerprint, missing_images
 from harness.errors import DataError, UsageError, WeightsError
 from harness.predictions import Predictions, read_parquet
 from harness.records import RunRecord
@@ -14,7 +15,7 @@ from harness.scoring import Scores
 from harness.scoring.standard import SLICES, score_run
 from harness.weights import find_weights
 
-__all__ = ["reopen", "rescorer", "same_sequences", "weights_path"]
+__all__ = ["images_now", "reopen", "rescorer", "same_sequences", "weights_path"]
 
 
 def reopen(record: RunRecord, root: Path | None = None) -> DataSet | None:
@@ -23,6 +24,22 @@ def reopen(record: RunRecord, root: Path | None = None) -> DataSet | None:
     if name not in datasets or (root is None and datasets[name].prepare is None):
         return None
     return open_dataset(name, record.dataset.split, root=root if datasets[name].prepare is None else None)
+
+
+def images_now(record: RunRecord, dataset: DataSet, predictions: Path | None) -> str | None:
+    """The fingerprint of a run's images as they are, None where they are not at hand or were not looked at.
+
+    Only the sequences of the stored `predictions` count. Embedded data are drawn anew on each machine: where that came
+    out otherwise than for the record, None too.
+    """
+    expected = record.dataset.images_fingerprint
+    if expected is None or predictions is None or not predictions.is_file():
+        return None
+    own = same_sequences(dataset, read_parquet(predictions), predictions)
+    if sum(map(len, missing_images(own).values())) == own.frame_count:
+        return None
+    found = images_fingerprint(own)
+    return None if found != expected and datasets[record.dataset.name].prepare is not None else found
 
 
 def rescorer(dataset: DataSet) -> Callable[[RunRecord, Path], Scores]:

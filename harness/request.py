@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from harness.boxes import Boxes
 from harness.datasets import DataSet
+from harness.datasets.images import images_fingerprint
 from harness.environment import describe_environment
 from harness.records import BoxesUsed, Cost, DataUsed, InferenceUsed, MethodUsed, Partial, RunRecord, WeightsUsed
 from harness.suppression import threshold_of
@@ -55,7 +56,7 @@ def describe(
         created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         command=request.command,
         method=_method(ready),
-        dataset=_data(dataset),
+        dataset=_data(dataset, looked_at=bool(ready.method.preset.support)),
         boxes=BoxesUsed(boxes.source, boxes.sha256, len(boxes), recall),
         inference=_inference(request, ready),
         scores=(),
@@ -87,7 +88,7 @@ def _method(ready: Ready) -> MethodUsed:
     )
 
 
-def _data(dataset: DataSet) -> DataUsed:
+def _data(dataset: DataSet, *, looked_at: bool) -> DataUsed:
     sequences = dataset.sequences
     return DataUsed(
         name=dataset.name,
@@ -98,6 +99,7 @@ def _data(dataset: DataSet) -> DataUsed:
         frames=dataset.frame_count,
         labelled_frames=sum(int(sequence.labelled.sum()) for sequence in sequences),
         people=sum(len(sequence.truth) for sequence in sequences),
+        images_fingerprint=images_fingerprint(dataset) if looked_at else None,
     )
 
 

@@ -23,7 +23,7 @@ _KEY = ("protocol", "metric", "slice", "joint")
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is not what the record says: `check` is record, predictions, scores, weights or data."""
+    """One thing that is not what the record says: `check` is record, predictions, scores, weights, data or images."""
 
     check: str
     message: str
@@ -48,18 +48,26 @@ class Verification:
 
 
 def verify(
-    run: StoredRun, *, rescore: Rescore | None = None, weights: Path | None = None, fingerprint: str | None = None
+    run: StoredRun,
+    *,
+    rescore: Rescore | None = None,
+    weights: Path | None = None,
+    fingerprint: str | None = None,
+    images: str | None = None,
 ) -> Verification:
     """Compare a run with its record: every check whose material is at hand.
 
     `rescore` recomputes the scores from the predictions file, which must come out equal in every bit; `weights` is the
-    weights file and `fingerprint` that of the data as they are now. What is not given is listed as skipped.
+    weights file, `fingerprint` that of the labels and `images` that of the images as they are now. What is not given is
+    listed as skipped.
     """
     record = run.record
     checks: dict[str, Iterable[Finding] | str] = {"record": _check_record(run)}
     checks["predictions"] = _check_predictions(run) if record.predictions else "the record names no predictions"
     checks["weights"] = _check_weights(record, weights)
     checks["data"] = _check_data(record, fingerprint)
+    if record.dataset.images_fingerprint is not None:
+        checks["images"] = _check_images(record, images)
     checks["scores"] = _check_scores(run, rescore)
     made = {name: list(result) for name, result in checks.items() if not isinstance(result, str)}
     skipped = tuple(f"{name}: {result}" for name, result in checks.items() if isinstance(result, str))
@@ -108,6 +116,15 @@ def _check_data(record: RunRecord, fingerprint: str | None) -> Iterable[Finding]
         return []
     name = f"{record.dataset.name} {record.dataset.split}"
     return [Finding("data", f"labels of {name} changed: expected {record.dataset.fingerprint}, found {fingerprint}")]
+
+
+def _check_images(record: RunRecord, images: str | None) -> Iterable[Finding] | str:
+    if images is None:
+        return f"those of {record.dataset.name} are not at hand, or drawn anew and other than the record's"
+    if images == record.dataset.images_fingerprint:
+        return []
+    name = f"{record.dataset.name} {record.dataset.split}"
+    return [Finding("images", f"of {name} changed: expected {record.dataset.images_fingerprint}, found {images}")]
 
 
 def _check_scores(run: StoredRun, rescore: Rescore | None) -> Iterable[Finding] | str:

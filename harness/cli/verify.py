@@ -35,11 +35,12 @@ def command(runs: tuple[str, ...], data_root: Path | None, results: Path) -> Non
 
 
 def _verified(run: StoredRun, data_root: Path | None) -> Verification:
-    from harness.reopen import reopen, rescorer, weights_path
+    from harness.reopen import images_now, reopen, rescorer, weights_path
     from harness.verify import verify
 
     dataset = reopen(run.record, data_root)
     return verify(
         run, rescore=rescorer(dataset) if dataset else None, weights=weights_path(run.record),
         fingerprint=dataset.fingerprint if dataset else None,
+        images=images_now(run.record, dataset, run.predictions_path) if dataset else None,
     )  # fmt: skip

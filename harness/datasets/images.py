@@ -96,18 +96,20 @@ def missing_images(dataset: DataSet) -> dict[str, list[Frame]]:
 def images_fingerprint(dataset: DataSet) -> str:
     """`sha256:...` over the name and size of every image, and the content of the first and last of each sequence.
 
-    A missing image counts with size -1. Fast: one look at each file, and a few files read per sequence.
+    A missing image counts with size -1. Fast: one look at each file, and a few files read per sequence. Raises
+    DataError for an image path that leaves the data root.
     """
     digest = hashlib.sha256()
     for sequence in sorted(dataset.sequences, key=lambda item: item.name):
+        last = len(sequence.frames) - 1
         for position, frame in enumerate(sequence.frames):
-            path = dataset.image_path(frame)
+            path = str(dataset.image_path(frame))
             try:
-                size = path.stat().st_size
+                size = os.stat(path).st_size  # noqa: PTH116 (half the time of Path.stat)
             except (FileNotFoundError, NotADirectoryError):
                 size = -1
-            sampled = size >= 0 and position in (0, len(sequence.frames) - 1)
-            digest.update(f"{frame.image}\0{size}\0{file_sha256(path) if sampled else ''}\n".encode())
+            content = file_sha256(Path(path)) if size >= 0 and position in (0, last) else ""
+            digest.update(f"{frame.image}\0{size}\0{content}\n".encode())
     return f"sha256:{digest.hexdigest()}"
 
 
