@@ -215,6 +215,29 @@ def test_layouts_are_recognised(root, tmp_path):
     assert recognised(root) == "posetrack17" and found(root)[1]["no-frames"] == 1
 
 
+def test_a_coco_conversion_of_posetrack17_is_recognised(root):
+    content = label_file(FIRST)
+    for number, record in enumerate(content["images"], 1):
+        record["file_name"] = f"bonn/{FIRST}/{number:08d}.jpg"
+    for record in content["annotations"]:
+        record["head_box"] = [9, 18, 15, 23]
+        del record["bbox_head"]
+    target = root / "17" / "images_renamed" / "bonn" / FIRST
+    target.mkdir(parents=True)
+    for number in range(3):
+        (root / "images" / "val" / FIRST / f"{number:06d}.jpg").rename(target / f"{number + 1:08d}.jpg")
+    for place in ("posetrack_val.json", "annotations/posetrack_val.json"):
+        path = root / "17" / place
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(content))
+        report, kinds = found(root / "17")
+        assert report.name == "posetrack17" and kinds == {} and report.splits["val"]["head_boxes"] == 6
+        path.unlink()
+    (root / "posetrack_val.json").write_text(json.dumps(label_file(SECOND)))
+    (root / "annotations").rename(root / "other")
+    assert recognised(root) == "posetrack18"
+
+
 def test_what_is_not_there_is_said(root):
     with pytest.raises(DataError, match="no such folder"):
         check_data(root / "nowhere")

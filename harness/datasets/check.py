@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections import defaultdict
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations
 from pathlib import Path
 from typing import Literal
@@ -35,6 +38,7 @@ SEQUENCES = {
     ("posetrack18", "train"): (593,), ("posetrack18", "val"): (74, 170),
     ("posetrack21", "train"): (593,), ("posetrack21", "val"): (170,),
 }  # fmt: skip
+_RENAMED = re.compile(r"\d{8}\.\w+")
 _BASES = {"posetrack17": 1, "posetrack18": 0, "posetrack21": 0}
 
 
@@ -102,12 +106,19 @@ def recognised(root: Path) -> str:
 
 
 def _by_content(files: tuple[Path, ...]) -> str | None:
-    """What the first readable file says; None if none can be read."""
+    """What the first readable file says; None if none can be read.
+
+    A COCO conversion of PoseTrack17 has the renamed images: eight digits, counted from 1.
+    """
     for path in files:
         try:
-            return "posetrack17" if "annolist" in read_json(path) else "posetrack18"
-        except (DataError, TypeError):
+            document = read_json(path)
+            if "annolist" in document:
+                return "posetrack17"
+            first = Path(document["images"][0]["file_name"]) if document["images"] else Path()
+        except (DataError, TypeError, LookupError):
             continue
+        return "posetrack17" if _RENAMED.fullmatch(first.name) else "posetrack18"
     return None
 
 
@@ -164,7 +175,7 @@ def _image_findings(dataset: DataSet, images: Images) -> Iterator[Finding]:
             yield Finding("images-missing", _inside(sequence, dataset), sequence.name, found)
         if images == "decode":
             there = set(sequence.frames) - set(lost)
-            yield from (finding for frame in sequence.frames if frame in there for finding in _decoded(dataset, frame))
+            yield from _decoded_all(dataset, [frame for frame in sequence.frames if frame in there])
 
 
 def _inside(sequence: Sequence, dataset: DataSet) -> str:
@@ -172,19 +183,28 @@ def _inside(sequence: Sequence, dataset: DataSet) -> str:
     return Path(sequence.source).relative_to(dataset.root).as_posix()
 
 
-def _decoded(dataset: DataSet, frame: Frame) -> Iterator[Finding]:
+def _decoded_all(dataset: DataSet, frames: list[Frame]) -> Iterator[Finding]:
+    """The findings of each frame's image, decoded on all cores: OpenCV lets other threads run meanwhile."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    with ThreadPoolExecutor(cores) as pool:
+        for finding in pool.map(lambda frame: _decoded(dataset, frame), frames):
+            if finding is not None:
+                yield finding
+
+
+def _decoded(dataset: DataSet, frame: Frame) -> Finding | None:
     file = frame.image
     content = (dataset.root / file).read_bytes()
     # OpenCV fills what is missing of a cut JPEG with grey and says nothing, so its end marker is looked for
     if content.startswith(b"\xff\xd8") and content.rfind(b"\xff\xd9") < content.rfind(b"\xff\xda"):
-        yield Finding("image-broken", file, "file", f"cut short after {len(content)} bytes")
-        return
+        return Finding("image-broken", file, "file", f"cut short after {len(content)} bytes")
     image = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), cv2.IMREAD_COLOR) if content else None
     if image is None:
-        yield Finding("image-broken", file, "file", f"{len(content)} bytes, no image")
-    elif frame.size is not None and frame.size != (image.shape[1], image.shape[0]):
+        return Finding("image-broken", file, "file", f"{len(content)} bytes, no image")
+    if frame.size is not None and frame.size != (image.shape[1], image.shape[0]):
         found, expected = f"{image.shape[1]} x {image.shape[0]}", f"{frame.size[0]} x {frame.size[1]}"
-        yield Finding("image-size", file, "file", f"{found}, expected {expected}")
+        return Finding("image-size", file, "file", f"{found}, expected {expected}")
+    return None
 
 
 def _counts(files: list[Columns], sequences: int) -> dict[str, object]:
