@@ -10,6 +10,7 @@ import torch
 from golden_fill import filled_tensor, golden_input, read_json, shared, watch
 from safetensors.torch import save_file
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from baselines.fami import card, fami_loss, heatmap_mse
 from baselines.layers.deformable import deform_conv2d
@@ -69,16 +70,32 @@ def assert_intermediates(seen: dict[str, torch.Tensor], data, tolerance: float) 
         assert_near(shown, data[f"sub_{name}"], tolerance, stats[name]["mean_std_min_max_l2"][1], name)
 
 
-def test_names_and_shapes_are_those_of_the_release() -> None:
-    golden = json.loads(gzip.decompress((DATA / "state_dict_keys.json.gz").read_bytes()))
+@pytest.fixture(scope="module")
+def weightless() -> FamiNetwork:
     with torch.device("meta"):
-        network = FamiNetwork(**PAPER)
+        return FamiNetwork(**PAPER).eval()
+
+
+def test_names_and_shapes_are_those_of_the_release(weightless) -> None:
+    golden = json.loads(gzip.decompress((DATA / "state_dict_keys.json.gz").read_bytes()))
+    network = weightless
     ours = {RELEASED.theirs(key): list(value.shape) for key, value in network.state_dict().items()}
     assert ours == dict(golden["keys"])
     assert len(ours) == golden["n_keys"] == 1929
     assert {RELEASED.ours(key) for key in ours} == set(network.state_dict())
     assert parameter_count(network) == golden["n_params"] == 64_655_204
     assert parameter_count(network) - parameter_count(network.backbone) == 1_059_459
+
+
+def test_cost_is_that_of_the_release(weightless) -> None:
+    """Multiply-adds of one person: 35.3 G for each of five frames and 7.36 G for everything after (fami spec 2)."""
+    clip = torch.zeros((1, 5, 3, 384, 288), device="meta")
+    with FlopCounterMode(display=False) as whole, torch.no_grad():
+        weightless(clip)
+    with FlopCounterMode(display=False) as frames, torch.no_grad():
+        weightless.backbone.features(clip[0])
+    per_frame, total = frames.get_total_flops() / 2e9 / 5, whole.get_total_flops() / 2e9
+    assert (round(per_frame, 1), round(total - 5 * per_frame, 2), round(total, 1)) == (35.3, 7.36, 183.9)
 
 
 def test_temporal_part_equals_the_release(monkeypatch) -> None:
@@ -211,6 +228,15 @@ def test_tiny_is_small_and_keeps_the_grid(tiny) -> None:
         assert torch.equal(states.heatmaps, tiny(clips))
         assert torch.equal(states.backbone, HRNet.forward(tiny.backbone, clips[:, 0])), "one pass gives the control"
     assert states.heatmaps.shape == (2, 17, 32, 24)
+
+
+def test_half_precision_stays_near(tiny) -> None:
+    clips, _ = a_batch(tiny)
+    with torch.inference_mode():
+        exact = tiny.eval()(clips)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            half = tiny(clips).float()
+    assert 0 < (half - exact).abs().max() / exact.std() < 0.2
 
 
 @pytest.mark.parametrize("name", [name for name in losses if name.startswith("fami_") and "simcc" not in name])
