@@ -2,27 +2,40 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 from harness.boxes import Boxes
 from harness.datasets import DataSet, Frame, check_split, open_dataset
 from harness.datasets.images import missing_images, without
 from harness.errors import DataError, HarnessError, listed
-from harness.inference import Ready, Settings, Timings, load_method, predict
+from harness.inference import (
+    ALONE,
+    STAGES,
+    Asked,
+    Ranks,
+    Ready,
+    Settings,
+    Timings,
+    batch_spread,
+    in_use,
+    load_method,
+    predict_together,
+)
 from harness.methods import methods
 from harness.people import afterwards, check_people, open_boxes
 from harness.predictions import Predictions, write_parquet
 from harness.records import Partial, PredictionsFile, RunRecord
 from harness.request import Request, describe
-from harness.results import Results, StoredRun
+from harness.results import Results, StoredRun, file_sha256
 from harness.scoring.standard import score_run
 from harness.video import Video, VideoFrames, open_video, video_dataset
 
-__all__ = ["Evaluated", "Opened", "evaluate", "open_request", "prepare", "run_method"]
+__all__ = ["Evaluated", "Opened", "evaluate", "evaluate_together", "open_request", "prepare", "run_method"]
 
 #: Called with (done, in all, of what); the clips of the run itself come without the last.
 Progress = Callable[..., None]
@@ -53,27 +66,119 @@ class Evaluated:
 
 
 def evaluate(
-    request: Request, results: Results, *, overwrite: bool = False, progress: Progress | None = None
+    request: Request, results: Results, *, overwrite: str = "missing", progress: Progress | None = None
 ) -> Evaluated:
     """Answer a request from the store, or run it, score it and store the record with its predictions.
 
-    A run that was interrupted continues with the sequences that are not finished. Raises the kinds of HarnessError;
-    everything missing (weights, images, boxes) is found before the first frame is read.
+    A run that was interrupted continues with the sequences that are not finished. `overwrite` "missing" runs what is
+    missing or damaged, "always" everything again, "never" nothing where there is a record. Raises the kinds of
+    HarnessError; everything missing (weights, images, boxes) is found before the first frame is read.
     """
-    ready, opened = prepare(request, scored=True, progress=progress)
-    draft = describe(request, ready, opened.dataset, opened.boxes, recall=opened.recall, partial=opened.partial)
-    place = (draft.dataset.name, draft.dataset.split, draft.id)
-    if not overwrite and (stored := results.existing(*place)) is not None:
-        return Evaluated(stored, reused=True)
-    unfinished = results.folder(*place) / _UNFINISHED
-    if overwrite:
-        shutil.rmtree(unfinished, ignore_errors=True)
-    predictions, timings = run_method(request, ready, opened, shards=unfinished, progress=progress)
-    run = results.save(
-        _scored(draft, opened.dataset, predictions, timings), predictions=_written(predictions, unfinished)
+    return evaluate_together([request], results, overwrite=overwrite, progress=progress)[0]
+
+
+def evaluate_together(
+    requests: list[Request],
+    results: Results,
+    *,
+    overwrite: str = "missing",
+    progress: Progress | None = None,
+    ranks: Ranks = ALONE,
+) -> list[Evaluated]:
+    """Several methods on the same data in one pass over its frames; each answer as `evaluate` gives it.
+
+    Among several ranks the first decides what has to run, scores and stores; the others return nothing.
+    """
+    plans = [_Plan(request, *prepare(request, progress=progress), results) for request in requests]
+    with ExitStack() as stack:
+        left = [plan for plan in plans if plan.opened_for_work(stack, overwrite, ranks)]
+        for group in _of_the_same_data(left):
+            _run(group, progress, ranks.named("+".join(plan.draft.id for plan in group)))
+    return [Evaluated(plan.stored(), plan.made is None) for plan in plans] if ranks.first else []
+
+
+def _run(plans: list[_Plan], progress: Progress | None, ranks: Ranks) -> None:
+    """Run requests for the same data in one pass, score and store them."""
+    answers = run_methods(
+        [(plan.request, plan.ready, plan.opened, plan.unfinished) for plan in plans], progress=progress, ranks=ranks
     )
-    shutil.rmtree(unfinished, ignore_errors=True)
-    return Evaluated(run, reused=False)
+    for plan, (predictions, timings, repeatability) in zip(plans, answers, strict=ranks.first):
+        draft = replace(plan.draft, repeatability=repeatability)
+        record = _scored(draft, plan.opened.dataset, predictions, timings)
+        plan.made = plan.results.save(record, predictions=_written(predictions, plan.unfinished))
+
+
+def _of_the_same_data(plans: list[_Plan]) -> list[list[_Plan]]:
+    """Requests grouped by their sequences, some of which a method that needs images may have to leave out."""
+    groups: dict[tuple[str, ...], list[_Plan]] = {}
+    for plan in plans:
+        names = tuple(sequence.name for sequence in plan.opened.dataset.sequences)
+        groups.setdefault((plan.opened.dataset.fingerprint, *names), []).append(plan)
+    return list(groups.values())
+
+
+@dataclass
+class _Plan:
+    """A request that is ready to run, and the run that was made of it."""
+
+    request: Request
+    ready: Ready
+    opened: Opened
+    results: Results
+    made: StoredRun | None = None
+
+    @cached_property
+    def draft(self) -> RunRecord:
+        """The record before anything has run."""
+        opened = self.opened
+        return describe(
+            self.request, self.ready, opened.dataset, opened.boxes, recall=opened.recall, partial=opened.partial
+        )
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """Data set, split and id of the run."""
+        return self.draft.dataset.name, self.draft.dataset.split, self.draft.id
+
+    @property
+    def unfinished(self) -> Path:
+        """Where finished sequences are kept until the run is stored."""
+        return self.results.folder(*self.place) / _UNFINISHED
+
+    def opened_for_work(self, stack: ExitStack, overwrite: str, ranks: Ranks) -> bool:
+        """Whether it has to run; if so, its folder is marked as in use until the stack is left."""
+        ranks = ranks.named(self.draft.id)
+
+        def decide() -> int:
+            if overwrite != "always" and not self._missing(overwrite):
+                return 0
+            stack.enter_context(in_use(self.unfinished, emptied=overwrite == "always"))
+            return 1
+
+        needed = bool(ranks.decided("run", decide))
+        if needed and not ranks.first:
+            stack.enter_context(in_use(self.unfinished))
+        return needed
+
+    def stored(self) -> StoredRun:
+        """The run that answers the request."""
+        found = self.made or self.results.existing(*self.place)
+        if found is None:
+            raise HarnessError(f"{self.results.folder(*self.place)}: the record has gone; give the same command again")
+        return found
+
+    def _missing(self, overwrite: str) -> bool:
+        """Whether there is no record, or (for "missing") one that is damaged or has lost its predictions."""
+        try:
+            stored = self.results.existing(*self.place)
+        except DataError:
+            if overwrite == "never":
+                raise
+            return True
+        if stored is None or overwrite == "never":
+            return stored is None
+        named, path = stored.record.predictions, stored.predictions_path
+        return named is not None and path is not None and not (path.is_file() and file_sha256(path) == named.sha256)
 
 
 def prepare(request: Request, *, scored: bool = False, progress: Progress | None = None) -> tuple[Ready, Opened]:
@@ -140,12 +245,30 @@ def run_method(
     request: Request, ready: Ready, opened: Opened, *, shards: Path | None, progress: Progress | None = None
 ) -> tuple[Predictions, Timings]:
     """Predict as the request says; finished sequences are kept in `shards`, as they were found."""
-    predictions, timings = predict(
-        ready.method, opened.dataset, opened.boxes, flip=request.flip, shards=shards, progress=progress,
-        settings=Settings(batch_size=request.batch_size, device=request.device, precision=request.precision),
-        read=VideoFrames(opened.video.path) if opened.video else None,
+    return run_methods([(request, ready, opened, shards)], progress=progress)[0][:2]
+
+
+def run_methods(
+    plans: list[tuple[Request, Ready, Opened, Path | None]], *, progress: Progress | None = None, ranks: Ranks = ALONE
+) -> list[tuple[Predictions, Timings, dict[str, Any]]]:
+    """Poses, timings and repeatability of requests for the same data; nothing on any rank but the first."""
+    request, _, opened, _ = plans[0]
+    settings = Settings(
+        batch_size=request.batch_size, device=request.device, precision=request.precision, crop_path=request.crop_path,
+        fold=request.fold, deterministic=request.deterministic, keep_going=request.keep_going,
     )  # fmt: skip
-    return afterwards(request, predictions, opened.dataset, crop=ready.method.preset.crop), timings
+    asked = [Asked(ready.method, opened.boxes, request.flip, shards) for request, ready, opened, shards in plans]
+    read = VideoFrames(opened.video.path) if opened.video else None
+    found = predict_together(asked, opened.dataset, settings=settings, progress=progress, read=read, ranks=ranks)
+    answers = []
+    for item, (request, ready, opened, _), (predictions, timings) in zip(asked, plans, found, strict=ranks.first):
+        spread = batch_spread(
+            item, opened.dataset, predictions, settings=settings, batch_size=timings.batch_size, read=read
+        )
+        final = afterwards(request, predictions, opened.dataset, crop=ready.method.preset.crop)
+        repeatability = {"deterministic": settings.deterministic, "folded": settings.fold, "spread": spread}
+        answers.append((final, timings, repeatability))
+    return answers
 
 
 def _without_missing(request: Request, dataset: DataSet, missing: dict[str, list[Frame]]) -> DataSet:
@@ -162,16 +285,16 @@ def _without_missing(request: Request, dataset: DataSet, missing: dict[str, list
 
 def _scored(draft: RunRecord, dataset: DataSet, predictions: Predictions, timings: Timings) -> RunRecord:
     scores = score_run(dataset, predictions)
-    stages = ("read", "crop", "wait", "forward", "decode", "write", "wall")
     cost = replace(
         draft.cost,
-        seconds={stage: round(getattr(timings, stage), 4) for stage in stages},
+        seconds={stage: round(getattr(timings, stage), 4) for stage in STAGES},
         clips=timings.clips,
         frames=timings.frames,
         clips_per_second=timings.clips / timings.wall if timings.clips else None,
     )
+    used = draft.inference and replace(draft.inference, batch_size=timings.batch_size)
     return replace(
-        draft, cost=cost, scores=scores.entries, scoring=scores.facts,
+        draft, inference=used, cost=cost, scores=scores.entries, scoring=scores.facts,
         warnings=(*draft.warnings, *scores.warnings),
         predictions=PredictionsFile("predictions.parquet", "", len(predictions)),
     )  # fmt: skip

@@ -91,6 +91,7 @@ class InferenceUsed:
     score_rule: str = ""
     box_offset: int = 0
     codec_options: Mapping[str, Any] = field(default_factory=dict)
+    crop_path: str = "reference"
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,8 @@ class RunRecord:
     `created` is UTC, `2026-01-31T12:00:00Z`; `weights` is None for methods without any, `inference` for
     predictions that came from elsewhere; `scoring` are the facts that
     the scorer gave (compat, tie counts); `request` holds whatever else was asked and changes the numbers (a probe,
-    scoring switches). `id` is `<method>-<preset>-<key>`.
+    scoring switches); `repeatability` what changes rounding, with the spread that was measured. `id` is
+    `<method>-<preset>-<key>`.
     """
 
     created: str
@@ -156,6 +158,7 @@ class RunRecord:
     partial: Partial | None = None
     scoring: Mapping[str, Any] = field(default_factory=dict)
     request: Mapping[str, Any] = field(default_factory=dict)
+    repeatability: Mapping[str, Any] = field(default_factory=dict)
     harness_version: str = __version__
 
     @property

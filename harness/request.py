@@ -39,9 +39,13 @@ class Request:
     nms: str = "none"
     nms_threshold: float | None = None
     track: str = "none"
-    batch_size: int = 32
+    batch_size: int | None = None
     device: str = "auto"
     precision: str = "fp32"
+    crop_path: str = "reference"
+    fold: bool = True
+    deterministic: bool = False
+    keep_going: bool = False
     flip: bool | None = None
     limit: int | None = None
     allow_missing_frames: bool = False
@@ -119,6 +123,7 @@ def _inference(request: Request, ready: Ready) -> InferenceUsed:
         score_rule=SCORE_RULE,
         box_offset=preset.box_offset,
         codec_options=preset.codec_options,
+        crop_path=request.crop_path,
     )
 
 

@@ -179,6 +179,6 @@ def test_interrupt_ends_with_130(harness, monkeypatch) -> None:
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("harness.evaluate.evaluate", stop)
+    monkeypatch.setattr("harness.evaluate.evaluate_together", stop)
     answer = harness("eval", "--method", "mean_pose", *SMOKE)
     assert answer.code == 130 and "resumes" in answer.err

@@ -15,6 +15,7 @@ from harness.cli.output import note, progress_bar
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
+    from harness.evaluate import Evaluated
     from harness.records import RunRecord
 
 __all__ = ["command", "draw"]
@@ -32,7 +33,7 @@ FLOOR = "mean_pose"
 @click.option("--plots/--no-plots", default=True, show_default=True, help="Draw the plots of the table.")
 @format_option("table", "json", "csv", "markdown", "latex")
 def command(
-    names: tuple[str, ...], results: Path, floor: bool, plots: bool, style: str, overwrite: bool, **asked: Any
+    names: tuple[str, ...], results: Path, floor: bool, plots: bool, style: str, overwrite: str, **asked: Any
 ) -> None:
     """Run methods on a data set: predictions, scores, record, table and plots.
 
@@ -40,9 +41,13 @@ def command(
     harness eval --method hrnet --split val
     harness eval --method hrnet --dataset posetrack18 --data-root DIR --boxes detections.json
 
-    The same command again is answered from the store; after an interruption it continues where it stopped.
+    torchrun --nproc-per-node 8 -m harness eval --method hrnet --method fami --split val
+
+    Several methods share one pass over the frames. The same command again is answered from the store; after an
+    interruption it continues where it stopped.
     """
-    from harness.evaluate import evaluate
+    from harness.evaluate import evaluate_together
+    from harness.inference import join_ranks
     from harness.methods import methods
     from harness.report import by_slice, leaderboard, render
     from harness.request import Request
@@ -50,24 +55,24 @@ def command(
 
     for name in names:
         methods[name]  # a wrong name is told before anything runs
-    wanted = [*dict.fromkeys(names), *([FLOOR] if floor and FLOOR not in names else [])]
-    runs = []
-    for name in wanted:
-        own = asked if name in names else {**asked, "preset": None, "weights": None, "codec": None}
-        request = Request(method=name, command=shlex.join(["harness", *sys.argv[1:]]), **own)
-        with progress_bar(name) as report:
-            try:
-                answer = evaluate(request, Results(results), overwrite=overwrite, progress=report)
-            except HarnessError as problem:
-                if name in names:
-                    raise
-                note(f"without {name}, the floor of every table: {problem}")
-                continue
-        note(f"{answer.run.id}: {'answered from the store' if answer.reused else 'done'}")
-        found = answer.run.record.boxes
-        if found.recall is not None:
-            note(f"boxes: {found.count} from {found.source}; they find {found.recall:.1%} of the people (IoU 0.5)")
-        runs.append(answer.run)
+    command = shlex.join(["harness", *sys.argv[1:]])
+    ranks = join_ranks()
+    with progress_bar(", ".join(names)) as report:
+        requests = [Request(method=name, command=command, **asked) for name in dict.fromkeys(names)]
+        answers = evaluate_together(requests, Results(results), overwrite=overwrite, progress=report, ranks=ranks)
+    if floor and FLOOR not in names:
+        own = {**asked, "preset": None, "weights": None, "codec": None}
+        try:
+            answers += evaluate_together(
+                [Request(method=FLOOR, command=command, **own)], Results(results), overwrite=overwrite, ranks=ranks
+            )
+        except HarnessError as problem:
+            note(f"without {FLOOR}, the floor of every table: {problem}")
+    if not ranks.first:
+        return
+    for answer in answers:
+        _tell(answer)
+    runs = [answer.run for answer in answers]
     records = [run.record for run in runs]
     click.echo(render(leaderboard(records), style).rstrip("\n"))
     if style in ("table", "markdown"):
@@ -79,6 +84,13 @@ def command(
     if plots:
         for path in draw(records, runs[0].folder / "plots"):
             note(f"plot: {path}")
+
+
+def _tell(answer: Evaluated) -> None:
+    note(f"{answer.run.id}: {'answered from the store' if answer.reused else 'done'}")
+    found = answer.run.record.boxes
+    if found.recall is not None:
+        note(f"boxes: {found.count} from {found.source}; they find {found.recall:.1%} of the people (IoU 0.5)")
 
 
 def draw(records: Sequence[RunRecord], folder: Path, *, metric: str = "ap") -> list[Path]:

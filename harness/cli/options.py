@@ -65,12 +65,23 @@ def run_options(function: Callable[..., Any]) -> Callable[..., Any]:
                                                          "by default 0.9 for OKS, 22.48 for the parametric rules."),
         click.option("--track", type=click.Choice(["none", "iou", "oks"]), default="none", show_default=True,
                      help="Track ids: for boxes by overlap (iou), or for the poses found by OKS and overlap (oks)."),
-        click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Clips per batch."),
+        click.option("--batch-size", type=click.IntRange(1), help="Clips per batch; by default what suits the device. "
+                                                                  "Halved where memory does not suffice."),
         click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
+        click.option("--precision", type=click.Choice(["fp32", "tf32", "bf16", "fp16"]), default="fp32",
+                     show_default=True, help="What networks compute in."),
+        click.option("--crop-path", type=click.Choice(["reference", "device"]), default="reference", show_default=True,
+                     help="Crops by OpenCV, or by the same rule on the device from frames uploaded once."),
+        click.option("--fold/--no-fold", default=True, show_default=True,
+                     help="Fold batch normalisation into convolutions: faster, and changes rounding only."),
+        click.option("--deterministic", is_flag=True, help="Only algorithms that repeat themselves bit for bit."),
+        click.option("--keep-going", is_flag=True, help="Leave out sequences that fail and list them at the end."),
         click.option("--flip/--no-flip", default=None, help="Flip test; the preset decides by default."),
         click.option("--limit", type=click.IntRange(1), help="Only the first N sequences; not comparable."),
         click.option("--allow-missing-frames", is_flag=True, help="Leave out sequences without their images."),
-        click.option("--overwrite", is_flag=True, help="Run again although a stored result answers the request."),
+        click.option("--overwrite", type=click.Choice(["always", "never", "missing"]), is_flag=False,
+                     flag_value="always", default="missing", show_default=True,
+                     help="Run what is missing or damaged; run everything again; or never run where a record is."),
     )):  # fmt: skip
         function = option(function)
     return function

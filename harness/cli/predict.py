@@ -29,7 +29,7 @@ __all__ = ["command"]
               help="For a video: also write it with the poses drawn in.")  # fmt: skip
 @data_options
 @run_options
-def command(method: str, output: Path, layout: str, overlay: bool, overwrite: bool, **asked: Any) -> None:
+def command(method: str, output: Path, layout: str, overlay: bool, overwrite: str, **asked: Any) -> None:
     """Run a method and write its predictions, without scoring.
 
     \b
@@ -51,7 +51,7 @@ def command(method: str, output: Path, layout: str, overlay: bool, overwrite: bo
     with progress_bar(method) as report:
         ready, opened = prepare(request, progress=report)
     unfinished = output / "unfinished"
-    if overwrite:
+    if overwrite == "always":
         shutil.rmtree(unfinished, ignore_errors=True)
     with progress_bar(method) as report:
         predictions, _ = run_method(request, ready, opened, shards=unfinished, progress=report)

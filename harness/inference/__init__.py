@@ -6,6 +6,7 @@ from harness.inference.loading import RANDOM, Ready, load_method
 from harness.inference.ranks import ALONE, Ranks, join_ranks
 from harness.inference.reading import CROP_PATHS
 from harness.inference.shards import in_use
+from harness.inference.spread import batch_spread
 from harness.inference.timings import STAGES, Timings
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "Ready",
     "Settings",
     "Timings",
+    "batch_spread",
     "choose_device",
     "in_use",
     "join_ranks",

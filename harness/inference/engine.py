@@ -15,7 +15,7 @@ from harness.datasets.sequences import DataSet
 from harness.errors import HarnessError, UsageError
 from harness.inference.ahead import run_ahead
 from harness.inference.images import read_image
-from harness.inference.layout import deterministic, threads_laid_out
+from harness.inference.layout import deterministic, reading_threads, threads_laid_out
 from harness.inference.loaded import Loaded, check_precision, choose_device
 from harness.inference.ranks import ALONE, Ranks
 from harness.inference.reading import CROP_PATHS, Arrival, Job, Read, cut_on_device, fetch, image_order
@@ -46,7 +46,8 @@ class Settings:
     """How a run is run. What is marked * changes rounding and nothing else.
 
     `batch_size`* None is automatic; `crop_path` "reference" or "device"; `fold`* normalisation into convolutions;
-    `deterministic`* repeats itself bit for bit; `workers` threads read and crop at most `look_ahead` frames ahead;
+    `deterministic`* repeats itself bit for bit; `workers` threads (None: as the device needs) read and crop at most
+    `look_ahead` frames ahead;
     `missing` says what stands in for a support frame without a file; `keep_going` leaves out sequences that fail and
     tells of them at the end.
     """
@@ -57,7 +58,7 @@ class Settings:
     crop_path: str = "reference"
     fold: bool = True
     deterministic: bool = False
-    workers: int = 1
+    workers: int | None = None
     look_ahead: int = 16
     missing: str = "error"
     keep_going: bool = False
@@ -140,7 +141,9 @@ class _Pass:
         def fetched(job: Job) -> Arrival:
             return fetch(job, self.dataset.root, read, crop_path=self.settings.crop_path)
 
-        workers, depth = self.settings.workers, self.settings.look_ahead
+        device = self.tasks[0].device
+        workers = reading_threads(device) if self.settings.workers is None else self.settings.workers
+        depth = max(self.settings.look_ahead, 2 * workers)
         shared, asked = self.tasks[0].timings, perf_counter()
         for arrival in run_ahead(fetched, self._jobs(numbers), workers=workers, depth=depth):
             shared.wait += perf_counter() - asked
@@ -224,6 +227,7 @@ def _task(asked: Asked, dataset: DataSet, settings: Settings, ranks: Ranks) -> T
     task.shards = Shards(asked.shards, dataset, request_of(task, dataset))
     if settings.batch_size is None and device.type == "cuda":
         task.batch_size = ranks.decided("batch size", lambda: task.shards.remembered("batch_size", task.measured_size))
+    task.timings.batch_size = task.batch_size
     if device.type == "cuda" and method.preset.support:
         task.timings.warm_up = warm_up(method, device, task.batch_size, precision=task.precision, flip=task.flip)
     return task

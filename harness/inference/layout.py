@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import cv2
 import torch
 
-__all__ = ["deterministic", "threads_laid_out"]
+__all__ = ["deterministic", "reading_threads", "threads_laid_out"]
 
 
 @contextmanager
@@ -29,6 +29,12 @@ def threads_laid_out(ranks_here: int) -> Iterator[None]:
     finally:
         torch.set_num_threads(before[0])
         cv2.setNumThreads(before[1])
+
+
+def reading_threads(device: torch.device) -> int:
+    """Threads that read and crop: one beside a network on the same processors, most of them beside a GPU."""
+    ranks_here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return 1 if device.type == "cpu" else max(1, min(12, _processors() // ranks_here - 1))
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Crops sampled on the device, many at a time, by the fixed-point rule of OpenCV: equal to its warp, bit for bit.
 
 OpenCV inverts the matrix, rounds positions to 1/1024 px and then down to 1/32 px, and weighs four neighbours by
-products of 32nds; black beyond the border. All of it fits 32-bit integers, so a GPU and a CPU give the same grey levels.
+products of 32nds; black beyond the border. All of it fits 32-bit integers, so a GPU gives the grey levels of a CPU.
 """
 
 from __future__ import annotations

@@ -137,9 +137,8 @@ class Task:
                     f"method '{self.method.card.name}' ({self.method.preset_name}): one clip does not fit the memory "
                     f"of {self.device}; take a smaller preset, --precision bf16 or --device cpu"
                 )
-            self.limit = -(-size // 2)
+            self.limit = self.timings.batch_size = -(-size // 2)
             return self._poses(work, part, crops)
-        self.timings.batch_size = max(self.timings.batch_size, size)
         return torch.cat([joints for joints, _ in found]), torch.cat([scores for _, scores in found])
 
     def _pieces(
