@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.scoring.ragged import Integers, counts_and_starts, pairs_within
+from harness.scoring.ragged import Integers, counts_and_starts, first_of_each, pairs_within
 
 __all__ = ["joints_inside", "strictly_inside"]
 
@@ -68,14 +68,18 @@ def _inside_pairs(
     starts = np.cumsum(sizes) - sizes
     following = np.arange(1, len(corners) + 1)
     following[starts + sizes - 1] = starts
+    if not len(x):
+        return np.zeros(0, dtype=bool)
     pair, edge = pairs_within(sizes[polygon], starts[polygon])
-    (ax, ay), (bx, by) = corners[edge].T, corners[following[edge]].T
+    (ax, ay), (bx, by) = corners.T[:, edge], corners.T[:, following[edge]]
     px, py = x[pair], y[pair]
     side = (bx - ax) * (py - ay) - (by - ay) * (px - ax)
-    crosses = ((ay <= py) != (by <= py)) & (np.where(by > ay, side, -side) > 0)
+    crosses = ((ay <= py) != (by <= py)) & ((side > 0) == (by > ay))
+    first_edge = np.flatnonzero(first_of_each(pair))
+    odd: NDArray[np.bool_] = np.logical_xor.reduceat(crosses, first_edge)
+    line = np.flatnonzero(side == 0)
+    px, py, ax, ay, bx, by = (values[line] for values in (px, py, ax, ay, bx, by))
     between_x = (px >= np.minimum(ax, bx)) & (px <= np.maximum(ax, bx))
     between_y = (py >= np.minimum(ay, by)) & (py <= np.maximum(ay, by))
-    on_edge = (side == 0) & between_x & between_y
-    odd: NDArray[np.bool_] = np.bincount(pair, weights=crosses, minlength=len(x)) % 2 == 1
-    odd &= np.bincount(pair, weights=on_edge, minlength=len(x)) == 0
+    odd[pair[line[between_x & between_y]]] = False
     return odd
