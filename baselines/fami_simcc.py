@@ -148,7 +148,7 @@ card = register_method(
     MethodCard(
         name="fami_simcc",
         title="FAMI-Pose with SimCC heads",
-        summary="FAMI-Pose whose heatmaps are read by linear layers as bins of x and y, to ask if SimCC can replace them.",
+        summary="FAMI-Pose whose heatmaps are read by linear layers as bins of x and y; asks if they can be replaced.",
         paper="an unreviewed course report; FAMI-Pose: Liu et al., CVPR 2022; SimCC: Li et al., ECCV 2022",
         licence="no code was published; this implementation Apache-2.0",
         presets={

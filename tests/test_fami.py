@@ -1,5 +1,6 @@
 """FAMI-Pose against the release: names, intermediates of the temporal part, information terms; and its training."""
 
+import copy
 import gzip
 import json
 from pathlib import Path
@@ -14,13 +15,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from baselines.fami import card, fami_loss, heatmap_mse
 from baselines.layers.deformable import deform_conv2d
-from baselines.layers.fami import PAPER, RELEASED, TINY, FamiNetwork
+from baselines.layers.fami import PAPER, TINY, FamiNetwork
 from baselines.layers.hrnet import TINY as TINY_HRNET
 from baselines.layers.hrnet import HRNet
 from baselines.layers.motion import move
 from baselines.layers.mutual_information import estimate, information_loss, information_terms
 from harness.codecs import Targets, build_codec
 from harness.errors import UsageError, WeightsError
+from harness.inference.folding import folded
 from harness.training import Recipe, losses
 from harness.training.losses import loss_of
 from harness.training.optimiser import make_optimiser, set_training
@@ -43,15 +45,13 @@ OUTPUT_OF = {
 }
 #: A backbone with the label head of HRNet-W48 and next to nothing before it.
 NO_BACKBONE = {"width": 48, "stem": 4, "bottlenecks": 0, "blocks": 1, "modules": (0,)}
-#: The whole structure of the release, small.
-SMALL = {"backbone": TINY_HRNET, "grid": (32, 24), "offset_groups": 4}
 
 
 def fill_as_released(network: FamiNetwork, factors: dict[str, float]) -> FamiNetwork:
     """Fill a network by the rule of the goldens, with the names of the release; factors by beginning of name."""
-    state = {}
+    state, released = {}, network.key_sources[0]
     for key, value in network.state_dict().items():
-        name = RELEASED.theirs(key)
+        name = released.theirs(key)
         factor = next((factor for start, factor in factors.items() if name.startswith(start)), 1.0)
         state[key] = filled_tensor(name, tuple(value.shape)) * (factor if name.endswith("weight") else 1)
     network.load_state_dict(state)
@@ -78,11 +78,11 @@ def weightless() -> FamiNetwork:
 
 def test_names_and_shapes_are_those_of_the_release(weightless) -> None:
     golden = json.loads(gzip.decompress((DATA / "state_dict_keys.json.gz").read_bytes()))
-    network = weightless
-    ours = {RELEASED.theirs(key): list(value.shape) for key, value in network.state_dict().items()}
+    network, released = weightless, weightless.key_sources[0]
+    ours = {released.theirs(key): list(value.shape) for key, value in network.state_dict().items()}
     assert ours == dict(golden["keys"])
     assert len(ours) == golden["n_keys"] == 1929
-    assert {RELEASED.ours(key) for key in ours} == set(network.state_dict())
+    assert {released.ours(key) for key in ours} == set(network.state_dict())
     assert parameter_count(network) == golden["n_params"] == 64_655_204
     assert parameter_count(network) - parameter_count(network.backbone) == 1_059_459
 
@@ -230,6 +230,17 @@ def test_tiny_is_small_and_keeps_the_grid(tiny) -> None:
     assert states.heatmaps.shape == (2, 17, 32, 24)
 
 
+def test_memory_order_and_folding_change_nothing(tiny) -> None:
+    clips, _ = a_batch(tiny)
+    with torch.inference_mode():
+        plain = tiny.eval()(clips)
+        ordered = copy.deepcopy(tiny).to(memory_format=torch.channels_last)
+        without_norms = folded(ordered, clips[:1])
+        assert without_norms is not ordered
+        for network in (ordered, without_norms):
+            torch.testing.assert_close(network(clips), plain, rtol=0, atol=1e-4 * plain.std().item())
+
+
 def test_half_precision_stays_near(tiny) -> None:
     clips, _ = a_batch(tiny)
     with torch.inference_mode():
@@ -292,19 +303,19 @@ def test_released_start_is_dead_and_ours_is_not() -> None:
     assert calibrated[0] < 1e-6 < 1e-2 < calibrated[1]
 
 
-def test_released_checkpoint_loads_by_its_names(tmp_path) -> None:
-    network, path = FamiNetwork(**SMALL), tmp_path / "epoch_20.safetensors"
-    state = {f"module.{RELEASED.theirs(key)}": value.clone() for key, value in network.state_dict().items()}
+def test_released_checkpoint_loads_by_its_names(tiny, tmp_path) -> None:
+    path, other, released = tmp_path / "epoch_20.safetensors", FamiNetwork(**TINY), tiny.key_sources[0]
+    state = {f"module.{released.theirs(key)}": value.clone() for key, value in tiny.state_dict().items()}
+    assert "module.feat_global_offset_layers.5.weight" in state, "the layer without weights is counted"
     save_file(state, path)
-    other = FamiNetwork(**SMALL)
     assert load(other, path).source == "FAMI-Pose release"
-    assert all(torch.equal(value, network.state_dict()[key]) for key, value in other.state_dict().items())
+    assert all(torch.equal(value, tiny.state_dict()[key]) for key, value in other.state_dict().items())
     del state["module.dcn_mask_4.conv.bias"]
     save_file(state, path)
     with pytest.raises(WeightsError, match=r"1 missing: local\.steps\.3\.modulation\.bias"):
         load(other, path)
-    save_file(network.state_dict(), path)
-    assert load(other, path).source == "official names"
+    save_file(tiny.state_dict(), path)
+    assert load(other, path).source == "our names"
 
 
 def test_paper_presets_are_the_release_but_for_what_they_name() -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from baselines.fami_simcc import FamiSimcc, card, simcc_loss
-from baselines.layers.fami import PAPER, RELEASED, TINY, FamiNetwork
+from baselines.layers.fami import PAPER, TINY, FamiNetwork
 from baselines.layers.mutual_information import information_loss, information_terms
 from harness.codecs import HeatmapCodec, SimccCodec, SimccMapsCodec, build_codec, read_as
 from harness.errors import UsageError
@@ -28,7 +28,7 @@ def test_parameters_are_those_of_the_spec(split: float, bins: tuple[int, int], c
     assert network.mlp_head_x.in_features == 6912
     assert parameter_count(network) == count
     assert count - 64_655_204 == 6912 * sum(bins) + sum(bins)
-    added = {RELEASED.theirs(key) for key in network.state_dict().keys() - without.state_dict().keys()}
+    added = {network.key_sources[0].theirs(key) for key in network.state_dict().keys() - without.state_dict().keys()}
     assert added == {f"mlp_head_{axis}.{part}" for axis in "xy" for part in ("weight", "bias")}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -16,7 +16,7 @@ from baselines.layers.mutual_information import Evidence
 from baselines.layers.residual import chain
 from harness.weights import KeyMap
 
-__all__ = ["PAPER", "RELEASED", "SUPPORT", "TINY", "FamiNetwork", "FamiStates"]
+__all__ = ["PAPER", "SUPPORT", "TINY", "FamiNetwork", "FamiStates"]
 
 #: The key frame, then the supports in the order of the release.
 SUPPORT = (0, -2, -1, 1, 2)
@@ -30,15 +30,15 @@ TINY: dict[str, Any] = {
 }  # fmt: skip
 
 
-def _released_names() -> tuple[tuple[str, str], ...]:
-    """Prefixes of the release and of ours."""
-    steps = range(4)
+def _released_names(halvings: int) -> tuple[tuple[str, str], ...]:
+    """Prefixes of the release and of ours; in its global step, layers are counted through, one without weights too."""
+    motion, halves, steps = "feat_global_offset_layers.", range(halvings), range(4)
     return (
         ("hrnet.", "backbone."),
-        ("feat_global_offset_layers.0.layers.", "motion.block."),
-        *((f"feat_global_offset_layers.{n + 1}.conv.", f"motion.halve.{n}.0.") for n in range(5)),
-        *((f"feat_global_offset_layers.{n + 1}.bn.", f"motion.halve.{n}.1.") for n in range(5)),
-        *((f"feat_global_offset_layers.{n + 7}.", f"motion.linear.{n}.") for n in range(3)),
+        (f"{motion}0.layers.", "motion.block."),
+        *((f"{motion}{n + 1}.conv.", f"motion.halve.{n}.0.") for n in halves),
+        *((f"{motion}{n + 1}.bn.", f"motion.halve.{n}.1.") for n in halves),
+        *((f"{motion}{n + halvings + 2}.", f"motion.linear.{n}.") for n in range(3)),
         ("sup_agg_block.layers.", "gather."),
         ("combined_feat_layers.layers.", "compare."),
         *((f"dcn_offset_{n + 1}.conv.", f"local.steps.{n}.offsets.") for n in steps),
@@ -47,9 +47,6 @@ def _released_names() -> tuple[tuple[str, str], ...]:
         ("init_feature_agg_block.layers.", "refine."),
         ("agg_final_layer.", "head."),
     )
-
-
-RELEASED = KeyMap("FAMI-Pose release", _released_names())
 
 
 class FamiStates(NamedTuple):
@@ -67,8 +64,6 @@ class FamiNetwork(nn.Module):
     `backbone` are HRNet's options, `grid` (h,w) the size of its maps, `motion` options of the global step, `affine` its
     full form. `modulation` is the bias that the local step's modulation starts from; the release has 0.
     """
-
-    key_sources: ClassVar[tuple[KeyMap, ...]] = (RELEASED,)
 
     def __init__(
         self,
@@ -90,6 +85,11 @@ class FamiNetwork(nn.Module):
         self.refine = chain(2 * channels, channels, 3)
         self.head = nn.Conv2d(channels, joints, 3, padding=1)
         self._reset(modulation)
+
+    @property
+    def key_sources(self) -> tuple[KeyMap, ...]:
+        """The names of the release: everything of ours has its place there."""
+        return KeyMap("FAMI-Pose release", _released_names(len(self.motion.halve))), KeyMap("our names")
 
     def _reset(self, modulation: float) -> None:
         """Start as the release does: convolutions near 0, so offsets, modulation and heatmaps are too."""
