@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from harness.datasets.json_files import SUFFIXES, sequence_name
-from harness.datasets.layouts import read_sequence
+from harness.datasets.layouts import Visibility, read_sequence
 from harness.datasets.sequences import Sequence
 from harness.errors import DataError, listed
 
@@ -85,14 +85,14 @@ def find_label_files(name: str, root: Path, split: str) -> LabelFiles:
     raise DataError(f"{root}: no labels of {name} for split '{split}'; looked for {looked_for}")
 
 
-def read_folder(folder: Path) -> tuple[Sequence, ...]:
+def read_folder(folder: Path, *, visibility: Visibility = "is_visible") -> tuple[Sequence, ...]:
     """Every label file of a folder, in sorted order, whatever its layout; DataError where there is none."""
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; expected one label file per sequence in it")
     files = [path for path in sorted(folder.iterdir()) if path.name.endswith(SUFFIXES)]
     if not files:
         raise DataError(f"{folder}: holds no {' or '.join(SUFFIXES)} label files")
-    return tuple(read_sequence(path) for path in _unambiguous(files))
+    return tuple(read_sequence(path, visibility=visibility) for path in _unambiguous(files))
 
 
 def _unambiguous(files: list[Path]) -> tuple[Path, ...]:

@@ -20,7 +20,8 @@ def scores_json(scores: Scores) -> dict[str, Any]:
 
     AP-like protocols stand at the top level as `ap`, `precision`, `recall` (joint names and "total") and `groups`, with
     `mot` (poseval) or `hota` (PoseTrack21 kit) beside them; `oks`, `pck` and `temporal` are objects of their own, so
-    that tables of several protocols can be added. Of poseval and the kit, poseval's AP wins.
+    that tables of several protocols can be added. Of poseval and the kit, poseval's AP wins. `slices` and `sequences`
+    map a label to metric to joint.
     """
     protocols = dict.fromkeys(entry.protocol for entry in scores.entries)
     found: dict[str, Any] = {}
@@ -32,12 +33,21 @@ def scores_json(scores: Scores) -> dict[str, Any]:
         found |= poseval_json(scores)
     if OKS in protocols:
         found["oks"] = oks_json(scores)
+    for label in dict.fromkeys(entry.slice for entry in scores.entries):
+        if label != "all":
+            kind, name = ("sequences", label.partition(":")[2]) if label.startswith("sequence:") else ("slices", label)
+            found.setdefault(kind, {})[name] = _metrics(scores.select(slice=label))
     for name in protocols:
         if name not in (POSEVAL, POSETRACK21, OKS):
-            own = scores.select(protocol=name, slice="all")
-            metrics = dict.fromkeys(entry.metric for entry in own.entries)
-            found[name] = {metric: plain(own.by_joint(metric)) for metric in metrics}
+            found[name] = _metrics(scores.select(protocol=name, slice="all"))
     return found
+
+
+def _metrics(scores: Scores) -> dict[str, dict[str, float | None]]:
+    """Metric -> joint -> value of a table that holds one slice."""
+    metrics = dict.fromkeys(entry.metric for entry in scores.entries)
+    first = next(iter(scores.entries)).slice
+    return {metric: plain(scores.by_joint(metric, slice=first)) for metric in metrics}
 
 
 def _precision(scores: Scores) -> dict[str, Any]:
