@@ -55,32 +55,46 @@ def deform_conv2d_in_torch(
     padding: int = 0,
     dilation: int = 1,
 ) -> torch.Tensor:
-    """The same in plain torch: all taps and groups are sampled by one call, then one matrix product sums them."""
+    """The same in plain torch: one call samples all taps and groups, one matrix product sums them."""
     count, channels, height, width = features.shape
     outputs, group_channels, kernel_height, kernel_width = weight.shape
     taps, rows, columns = kernel_height * kernel_width, offset.shape[-2], offset.shape[-1]
     groups, offset_groups = channels // group_channels, offset.shape[1] // (2 * taps)
-    # places are found in float32 whatever the precision: half precision has no px to the right of 2048
-    shifts = offset.float().reshape(count * offset_groups, taps, 2, rows, columns)
-    down = torch.arange(rows, device=offset.device) * stride - padding
-    right = torch.arange(columns, device=offset.device) * stride - padding
-    tap_down = (torch.arange(taps, device=offset.device) // kernel_width) * dilation
-    tap_right = (torch.arange(taps, device=offset.device) % kernel_width) * dilation
-    y = shifts[:, :, 0] + (tap_down[:, None, None] + down[:, None])
-    x = shifts[:, :, 1] + (tap_right[:, None, None] + right)
-    grid = torch.stack(((2 * x + 1) / width - 1, (2 * y + 1) / height - 1), dim=-1)
-    sampled = grid_sample(
-        features.float().reshape(count * offset_groups, channels // offset_groups, height, width),
-        grid.view(count * offset_groups, taps * rows, columns, 2),
-        padding_mode="zeros",
-        align_corners=False,
-    )
+    # places are found in float32 whatever the precision: bfloat16 would round 100.25 to 100
+    base, scale = _places(
+        (kernel_height, kernel_width), (rows, columns), (height, width),
+        stride=stride, padding=padding, dilation=dilation, device=offset.device,
+    )  # fmt: skip
+    shifts = offset.float().reshape(count * offset_groups, taps, 2, rows, columns).transpose(1, 2).contiguous()
+    grid = torch.addcmul(base, shifts, scale).view(-1, 2, taps * rows, columns).permute(0, 2, 3, 1)
+    # y comes first in the offsets, so the map is turned instead of the grid
+    turned = features.float().reshape(count * offset_groups, channels // offset_groups, height, width).mT
+    sampled = grid_sample(turned, grid, padding_mode="zeros", align_corners=False)
     if mask is not None:
         sampled = sampled * mask.float().reshape(count * offset_groups, 1, taps * rows, columns)
     per_group = sampled.reshape(count, groups, group_channels * taps, rows * columns).to(weight.dtype)
     summed = weight.reshape(groups, outputs // groups, group_channels * taps) @ per_group
     result = summed.view(count, outputs, rows, columns)
     return result if bias is None else result + bias.view(1, -1, 1, 1).to(result.dtype)
+
+
+def _places(
+    kernel: tuple[int, int],
+    grid: tuple[int, int],
+    size: tuple[int, int],
+    *,
+    stride: int,
+    padding: int,
+    dilation: int,
+    device: torch.device,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Where the taps (2,K,h,w) read without offsets, y then x, edges at -1 and 1; and (2,1,1,1) the size of a px."""
+    steps = [torch.arange(length, device=device, dtype=torch.float32) * stride - padding for length in grid]
+    taps = [torch.arange(length, device=device, dtype=torch.float32) * dilation for length in kernel]
+    y = (taps[0][:, None, None, None] + steps[0][:, None]).expand(*kernel, *grid).flatten(0, 1)
+    x = (taps[1][:, None, None] + steps[1]).expand(*kernel, *grid).flatten(0, 1)
+    scale = 2 / torch.tensor(size, device=device, dtype=torch.float32).view(2, 1, 1, 1)
+    return (torch.stack((y, x)) + 0.5) * scale - 1, scale
 
 
 class DeformableConvolution(nn.Module):
