@@ -1,23 +1,30 @@
 """Average precision of many resampled sets of sequences at once, from entries ranked once.
 
 A replicate weighs every sequence by an integer (how often it was drawn). Its AP is that of the pooled entries, each
-counted so often. Precision can only peak at the last hit of a run of hits, so one row per run is enough: cumulated
-counts by sequence, times the weights, give precision and recall of all replicates in one matrix product.
+counted so often. Precision can only peak at the last hit of a run of hits, so one step per run is enough: going from
+the last run to the first, a sparse product (counts of the run by sequence, times the weights) takes the run off the
+counts of all replicates at once. The time is linear in entries, whatever the number of sequences.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence as Series
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from harness.scoring.entries import Entries, counted_by
 
 __all__ = ["bootstrap_draws", "jackknife_draws", "permuted_ap", "replicate_ap", "swap_draws"]
 
 #: Runs and replicates handled at a time: 15 joints of them stay in the processor's cache.
-RUNS, REPLICATES = 16, 512
+RUNS, REPLICATES = 8, 1024
 
 
 def bootstrap_draws(cluster_count: int, replicates: int, *, seed: int = 0) -> NDArray[np.int64]:
@@ -49,12 +56,18 @@ def replicate_ap(joints: Series[Entries], draws: NDArray[np.int64]) -> NDArray[n
     """(B,J) AP in percent of every joint when sequence s counts `draws[b, s]` times.
 
     Degenerate joints are those of poseval, replicate by replicate: 0 without entries, NaN with entries but nothing to
-    find. Computed in single precision: within 1e-4 percent points of the exact value.
+    find. Computed in single precision where weights are whole: within 1e-4 percent points of the exact value.
     """
-    table = _run_table(joints, draws.shape[1])
-    truth = np.stack([joint.truth for joint in joints], axis=1)
-    entries = np.stack([np.bincount(joint.sequence, minlength=draws.shape[1]) for joint in joints], axis=1)
-    return _percent(table, draws, draws @ truth, draws @ entries)
+    found = draws @ np.stack([joint.truth for joint in joints], axis=1)
+    entries = draws @ np.stack([np.bincount(joint.sequence, minlength=draws.shape[1]) for joint in joints], axis=1)
+    blocks = [draws[start : start + REPLICATES] for start in range(0, len(draws), REPLICATES)]
+    with ThreadPoolExecutor(min(len(blocks), os.cpu_count() or 1)) as pool:
+        areas = list(pool.map(partial(_areas, _runs(joints, draws.shape[1])), blocks))
+    area = np.concatenate(areas, axis=1).T
+    with np.errstate(all="ignore"):
+        ap: NDArray[np.float64] = np.where(found > 0, 100 * area / found, np.nan)
+    ap[entries == 0] = 0.0
+    return ap
 
 
 def permuted_ap(first: Series[Entries], second: Series[Entries], swaps: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -63,31 +76,8 @@ def permuted_ap(first: Series[Entries], second: Series[Entries], swaps: NDArray[
     Scores of two methods have no common scale, so entries are pooled by their relative rank in their own method (AP
     does not change under any monotone map of a method's scores, nor must the test).
     """
-    count = swaps.shape[1]
-    pooled = [_pooled(*pair, count) for pair in zip(first, second, strict=True)]
-    pair = _run_table(pooled, 2 * count)
-    table = pair[..., count:].copy()
-    table[..., :-1] -= pair[..., :count]
-    table[..., -1] += pair[..., :count].sum(axis=-1)
-    entries = [
-        np.stack([np.bincount(joint.sequence, minlength=count) for joint in side], 1) for side in (first, second)
-    ]
-    truth = np.stack([joint.truth for joint in first], axis=1).sum(axis=0)
-    found = np.broadcast_to(truth, (len(swaps), len(truth)))
-    return _percent(table, swaps, found, (1 - swaps) @ entries[0] + swaps @ entries[1])
-
-
-def _percent(
-    table: NDArray[np.float32], draws: NDArray[np.int64], found: NDArray[np.float64], entries: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """(B,J) AP from the areas; `found` and `entries` (B,J) joints to be found and joints predicted."""
-    weights = draws.astype(np.float32)
-    areas = [_areas(table, weights[start : start + REPLICATES]) for start in range(0, len(draws), REPLICATES)]
-    area = np.concatenate(areas, axis=1).T.astype(np.float64)
-    with np.errstate(all="ignore"):
-        ap: NDArray[np.float64] = np.where(found > 0, 100 * area / found, np.nan)
-    ap[entries == 0] = 0.0
-    return ap
+    pooled = [_pooled(*pair, swaps.shape[1]) for pair in zip(first, second, strict=True)]
+    return replicate_ap(pooled, np.concatenate([1 - swaps, swaps], axis=1))
 
 
 def _pooled(first: Entries, second: Entries, cluster_count: int) -> Entries:
@@ -103,50 +93,65 @@ def _pooled(first: Entries, second: Entries, cluster_count: int) -> Entries:
     )
 
 
-def _run_table(joints: Series[Entries], cluster_count: int) -> NDArray[np.float32]:
-    """(J,2,R,S+1) hits, and weight of all entries, by sequence up to the end of every run of hits.
+@dataclass(frozen=True, eq=False)
+class _Runs:
+    """Counts by sequence of every run of hits, as blocks of sparse matrices with `RUNS` x J rows and S columns.
 
-    The last column is what counts in every replicate: nothing yet. Joints with fewer runs end in rows of zeros.
+    `hits` and `entries` (weights of the run's hits and of the misses before them) per block; `totals` (2,J,S) their
+    sums. Joints with fewer runs end in rows without entries.
     """
-    ends = [np.flatnonzero(joint.hit & ~np.append(joint.hit[1:], False)) for joint in joints]
-    rows = max((len(places) for places in ends), default=0)
-    table = np.zeros((len(joints), 2, rows, cluster_count + 1), dtype=np.float32)
-    for number, (joint, places) in enumerate(zip(joints, ends, strict=True)):
-        if not len(places):
-            continue
-        kept = slice(places[-1] + 1)
-        run = np.searchsorted(places, np.arange(places[-1] + 1))
-        keys, shape = run * cluster_count + joint.sequence[kept], (len(places), cluster_count)
-        for side, weights in enumerate((joint.hit[kept] * joint.weight[kept], joint.weight[kept])):
-            counts = np.bincount(keys, weights=weights, minlength=shape[0] * shape[1]).reshape(shape)
-            table[number, side, : len(places), :-1] = np.cumsum(counts, axis=0)
-    return table
+
+    hits: list[csr_array]
+    entries: list[csr_array]
+    totals: NDArray[np.float64]
 
 
-def _areas(table: NDArray[np.float32], draws: NDArray[np.float32]) -> NDArray[np.float32]:
+def _runs(joints: Series[Entries], cluster_count: int) -> _Runs:
+    """Whole weights are counted in single precision, in which they are exact, fractions in double."""
+    whole = all((joint.weight == 1).all() for joint in joints)
+    rows, columns, hits, weights = (list[NDArray[Any]]() for _ in range(4))
+    totals = np.zeros((2, len(joints), cluster_count))
+    for number, joint in enumerate(joints):
+        ends = np.flatnonzero(joint.hit & ~np.append(joint.hit[1:], False))
+        kept = slice(ends[-1] + 1 if len(ends) else 0)
+        run = np.searchsorted(ends, np.arange(kept.stop))
+        rows.append(run * len(joints) + number)
+        columns.append(joint.sequence[kept])
+        hits.append(joint.hit[kept] * joint.weight[kept])
+        weights.append(joint.weight[kept])
+        for side, values in enumerate((hits[-1], weights[-1])):
+            totals[side, number] = np.bincount(columns[-1], weights=values, minlength=cluster_count)
+    row, column = np.concatenate(rows), np.concatenate(columns)
+    size = RUNS * len(joints)
+    shape = (-(-(int(row.max(initial=-1)) + 1) // size) * size, cluster_count)
+    blocks = []
+    for values in (np.concatenate(hits), np.concatenate(weights)):
+        kept_entries = values > 0
+        counts = values[kept_entries].astype(np.float32 if whole else np.float64)
+        matrix = csr_array((counts, (row[kept_entries], column[kept_entries])), shape=shape)
+        blocks.append([matrix[start : start + size] for start in range(0, shape[0], size)])
+    return _Runs(blocks[0], blocks[1], totals)
+
+
+def _areas(runs: _Runs, draws: NDArray[np.int64]) -> NDArray[np.float64]:
     """(J,B) sum over hits of the highest precision from there on, from the last run to the first.
 
-    Summed by parts: (hits so far) times the drop of the envelope behind them. Where nothing was drawn yet precision is
-    nothing / nothing, which `fmax` passes over.
+    Where nothing was drawn yet precision is nothing / nothing, which `fmax` passes over.
     """
-    joint_count, _, row_count, width = table.shape
-    weights = np.ones((width, len(draws)), dtype=np.float32)
-    weights[:-1] = draws.T
-    hits, precision, drop = (np.empty((joint_count, RUNS, len(draws)), dtype=np.float32) for _ in range(3))
-    envelope: NDArray[np.float32] = np.zeros((joint_count, len(draws)), dtype=np.float32)
-    area = np.zeros_like(envelope)
-    for stop in range(row_count, 0, -RUNS):
-        start = max(stop - RUNS, 0)
-        size = stop - start
-        found = np.matmul(table[:, 0, start:stop], weights, out=hits[:, :size])
-        best = np.matmul(table[:, 1, start:stop], weights, out=precision[:, :size])
-        with np.errstate(invalid="ignore"):
-            np.divide(found, best, out=best)
-        np.fmax(best[:, -1], envelope, out=best[:, -1])
-        for row in range(size - 2, -1, -1):
-            np.fmax(best[:, row], best[:, row + 1], out=best[:, row])
-        np.subtract(best[:, :-1], best[:, 1:], out=drop[:, : size - 1])
-        np.subtract(best[:, -1], envelope, out=drop[:, size - 1])
-        area += np.einsum("jrb,jrb->jb", drop[:, :size], found)
-        envelope = best[:, 0].copy()
+    kind = runs.hits[0].dtype if runs.hits else np.dtype(np.float64)
+    weights = np.ascontiguousarray(draws.T, dtype=kind)
+    hits, entries = (np.matmul(side.astype(kind), weights) for side in runs.totals)
+    best, precision = np.zeros_like(hits), np.empty_like(hits)
+    envelope = np.empty((RUNS, *hits.shape), dtype=kind)
+    area = np.zeros(hits.shape)
+    with np.errstate(invalid="ignore"):
+        for found, counted in zip(reversed(runs.hits), reversed(runs.entries), strict=True):
+            new_hits, new_entries = ((side @ weights).reshape(envelope.shape) for side in (found, counted))
+            for run in reversed(range(RUNS)):
+                np.divide(hits, entries, out=precision)
+                np.fmax(best, precision, out=best)
+                envelope[run] = best
+                hits -= new_hits[run]
+                entries -= new_entries[run]
+            area += np.einsum("rjb,rjb->jb", envelope, new_hits)
     return area
