@@ -19,10 +19,10 @@ __all__ = ["cli", "main"]
 #: Verb -> the line that `harness --help` shows. The module harness.cli.<verb> is imported only when the verb is used.
 VERBS = {
     "compare": "Say whether one run is really better than another.",
-    "data": "Make, list and check data sets.",
+    "data": "Make, list, check, describe and convert data sets.",
     "doctor": "Explain this environment and name the fix for known trouble.",
     "eval": "Run a method on a data set: predictions, scores, record, table and plots.",
-    "export": "Write the predictions of a run as a PoseTrack submission.",
+    "export": "Write predictions as a PoseTrack submission, or check one.",
     "methods": "List the methods, or show what one is.",
     "predict": "Run a method and write its predictions, without scoring.",
     "report": "Render plots from records.",

@@ -10,6 +10,7 @@ import orjson
 
 from harness.cli.options import format_option
 from harness.cli.output import emit_json, emit_rows, note, progress_bar
+from harness.cli.statistics import stats
 from harness.datasets import check_split, datasets
 from harness.datasets.findings import KINDS, Report
 from harness.errors import DataError, UsageError
@@ -23,6 +24,9 @@ __all__ = ["command"]
 @click.group("data")
 def command() -> None:
     """Make, list, check, describe and convert data sets."""
+
+
+command.add_command(stats)
 
 
 @command.command("list")
