@@ -34,6 +34,12 @@ def test_speed_is_the_mean_of_past_and_future_in_heads_per_frame():
     assert bins("speed", [0.25, 0.2500001, 0.5, 0.51]) == ["slow", "medium", "medium", "fast"]
 
 
+def test_speed_over_the_size_of_the_box():
+    boxes = [[0, 0, 20, 20], [0, 0, 40, 10], [0, 0, 0, 0]]
+    by_size = measured("speed_by_size", moving([2.0, 6.0], boxes=boxes))
+    assert by_size[:, NOSE].tolist() == pytest.approx([0.1, 0.2, np.nan], nan_ok=True)
+
+
 def test_speed_needs_the_same_track_and_the_next_frame():
     people = [(0, 0, standing(0)), (1, 1, standing(5)), (2, 0, standing(10))]
     assert measured("speed", sequence_of(people)) is None

@@ -9,7 +9,7 @@ import pytest
 from hand_scenes import JOINTS, predictions_of, random_run, sequence_of, standing
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from poseval_goldens import OWN, expected, load
+from poseval_goldens import ELSEWHERE, OWN, expected, load
 
 from harness.errors import UsageError
 from harness.scoring.entries import average_precision
@@ -23,17 +23,14 @@ FREE = {"min_items": 0, "min_sequences": 0}
 SEEDS = st.integers(0, 10_000)
 
 
-@register_slice("first_half", level="frame", bins=("first", "second"), title="Half of the clip")
 def first_half(footage):
     return (np.arange(len(footage.sequence.frames)) >= len(footage.sequence.frames) / 2).astype(float)
 
 
-@register_slice("odd_tracks", level="person", bins=("even", "odd"), title="Parity of the track id")
 def odd_tracks(footage):
     return (footage.sequence.truth.track_ids % 2).astype(float)
 
 
-@register_slice("labelled_left", level="joint", bins=("left", "other"), title="Side of the body")
 def labelled_left(footage):
     left = np.array([name.startswith("left") for name in POSETRACK15.names])
     return np.where(footage.labelled, ~left, np.nan)
@@ -42,7 +39,18 @@ def labelled_left(footage):
 OURS = ["first_half", "odd_tracks", "labelled_left"]
 
 
-@pytest.mark.parametrize("name", OWN)
+@pytest.fixture(scope="module", autouse=True)
+def own_slices():
+    """Slices as a user adds them, for as long as these tests run."""
+    register_slice("first_half", level="frame", bins=("first", "second"), title="Half of the clip")(first_half)
+    register_slice("odd_tracks", level="person", bins=("even", "odd"), title="Parity of the track id")(odd_tracks)
+    register_slice("labelled_left", level="joint", bins=("left", "other"), title="Side of the body")(labelled_left)
+    yield
+    for name in OURS:
+        del slices._items[name]
+
+
+@pytest.mark.parametrize("name", OWN + ELSEWHERE)
 def test_the_slice_all_is_poseval_in_every_bit(name):
     scores = score_slices(match_run(*load(name)), ["all"])
     assert list(scores.by_joint("ap").values()) == expected(name, "poseval_head")["AP"]["ap"]
@@ -246,6 +254,23 @@ def test_normalised_precision_by_hand():
     assert normalised_precision(nose, 10) == pytest.approx(50 * 5 / 7)
 
 
+def test_terciles_part_the_items_of_the_data_set_evenly():
+    matched = match_run(*random_run(8, people=(3, 4)))
+    items = [counts.items.sum() for counts in count_slices(matched, ["speed_terciles"], **FREE)[0]]
+    assert max(items) - min(items) <= 2
+    people = [counts.people_total for counts in count_slices(matched, ["head_size"], **FREE)[0]]
+    assert people[0] == len(matched.table.scene.truth)  # all heads are equal: one bin
+
+
+@pytest.mark.parametrize("name", list(slices))
+def test_every_slice_says_what_it_is(name):
+    part = slices[name]
+    assert part.title
+    assert part.measure.__doc__
+    assert len(part.bins) > 1
+    assert part.quantiles + (part.edges is not None) <= 1
+
+
 def test_crossings_bin_both_ways():
     matched = match_run(*random_run(4))
     scores = score_slices(matched, ["odd_tracks x first_half"], **FREE)
@@ -269,7 +294,6 @@ def test_wrong_names_and_shapes_say_so():
         register_slice("wrong_edges", level="joint", bins=("a", "b"), edges=(1.0, 2.0), title="")
     with pytest.raises(UsageError, match="neither ':' nor ' x '"):
         register_slice("a x b", level="joint", bins=("a", "b"), title="")
-    slices._items.pop("wrong_shape", None)
     register_slice("wrong_shape", level="joint", bins=("a",), title="")(lambda footage: np.zeros(len(footage)))
     try:
         with pytest.raises(UsageError, match=r"'wrong_shape' .* returned shape"):

@@ -32,7 +32,7 @@ BOX_REACH = 10
 _TRACKS = "track ids and consecutively labelled frames"
 _ROOT = [POSETRACK15.index(f"{side}_{joint}") for joint in ("hip", "shoulder") for side in ("left", "right")]
 
-#: (footage, rows before, rows after, frame step) -> (n,15,2) where the joints of the rows after are expected to be.
+#: (footage, rows before, rows after) -> (n,15,2) where the joints of the rows after are expected to be.
 Expected = Callable[[Footage, NDArray[np.int64], NDArray[np.int64]], NDArray[np.float64]]
 
 
@@ -63,6 +63,35 @@ def box_motion(footage: Footage) -> NDArray[np.float64] | None:
 def speed(footage: Footage) -> NDArray[np.float64] | None:
     """Displacement to the frames before and after, in head sizes; the mean where both are labelled."""
     return speeds(footage, _same_place)
+
+
+@register_slice(
+    "speed_terciles",
+    level="joint",
+    bins=SPEED_BINS,
+    quantiles=True,
+    title="Joint speed in heads per frame, terciles of the data set (is a finding one of the edges?)",
+    needs=_TRACKS,
+)
+def speed_terciles(footage: Footage) -> NDArray[np.float64] | None:
+    """`speed`, for bins of equal size."""
+    return speeds(footage, _same_place)
+
+
+@register_slice(
+    "speed_by_size",
+    level="joint",
+    bins=SPEED_BINS,
+    quantiles=True,
+    title="Joint speed over the root of the box area, terciles (is a finding one of noisy head boxes?)",
+    needs=_TRACKS,
+)
+def speed_by_size(footage: Footage) -> NDArray[np.float64] | None:
+    """Speed with the person's size in place of the head size."""
+    sides = footage.boxes[:, 2:] - footage.boxes[:, :2]
+    with np.errstate(all="ignore"):
+        size = np.sqrt(sides.prod(axis=1))
+    return speeds(footage, _same_place, unit=np.where(size > 0, size, np.nan))
 
 
 @register_slice(
@@ -139,9 +168,12 @@ def displacements(footage: Footage, step: int, expected: Expected | None = None)
     return moved
 
 
-def speeds(footage: Footage, expected: Expected, *, gap: int = 1) -> NDArray[np.float64] | None:
-    """(N,15) head sizes per frame: mean of past and future where both exist; None where no joint has a neighbour."""
-    sides = [displacements(footage, step, expected) / (footage.head[:, None] * gap) for step in (-gap, gap)]
+def speeds(
+    footage: Footage, expected: Expected, *, gap: int = 1, unit: NDArray[np.float64] | None = None
+) -> NDArray[np.float64] | None:
+    """(N,15) head sizes (or `unit` (N,) px) per frame: mean of past and future where both exist; None for no motion."""
+    length = footage.head if unit is None else unit
+    sides = [displacements(footage, step, expected) / (length[:, None] * gap) for step in (-gap, gap)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         values: NDArray[np.float64] = np.nanmean(sides, axis=0) if len(footage) else sides[0]

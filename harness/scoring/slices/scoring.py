@@ -125,8 +125,9 @@ def score_slices(
 
     Metrics, per joint and total, percent: `ap` (unmatched poses assigned), `ap_lower` (all of them counted),
     `ap_upper` (none), `ap_normalised` (precision as if every bin held `positives` items; to compare bins with each
-    other), `recall` (of all items), `pckh` (of the items of matched people); counts: `people`, `sequences`. A joint
-    with fewer than `min_items` items or `min_sequences` sequences has NaN for AP; the total is the mean of those shown.
+    other), `recall` (of all items), `pckh` (of the items of matched people); counts: `items`, `people`, `sequences`. A
+    joint with fewer than `min_items` items or `min_sequences` sequences has NaN for AP; the total is the mean of those
+    shown.
     "NAME:unknown" only has counts. Slices that are not available have no row and stand in facts["not_available"].
     `images` fetches grey images for the slices that look at pixels. Raises UsageError for an unknown slice.
     """
@@ -194,9 +195,12 @@ def _rows(counts: SliceCounts, positives: int) -> list[Score]:
 
 
 def _count_rows(counts: SliceCounts) -> list[Score]:
-    people = counts.items.astype(float)
-    rows = _metric(counts, "people", people, np.float64(counts.people_total))
-    return rows + _metric(counts, "sequences", counts.sequences.astype(float), np.float64(counts.sequences_total))
+    items, sequences = counts.items.astype(float), counts.sequences.astype(float)
+    return [
+        *_metric(counts, "items", items, items.sum()),
+        *_metric(counts, "people", items, counts.people_total),
+        *_metric(counts, "sequences", sequences, counts.sequences_total),
+    ]
 
 
 def _metric(
