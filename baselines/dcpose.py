@@ -78,7 +78,6 @@ class Dcpose(nn.Module):
                     *((f"modulated_deform_conv_list.{n}.deform_conv.", f"reads.{n}.") for n in range(len(self.reads))),
                 ),
             ),
-            KeyMap("our names"),
         )
 
     def forward(self, clips: torch.Tensor, *, states: bool = False) -> torch.Tensor | DcposeStates:

@@ -31,7 +31,7 @@ VERBS = {
     "table": "Print a comparison of stored runs.",
     "train": "Train a method (or fit mean_pose) and write its weights.",
     "verify": "Check that stored runs are what they say.",
-    "weights": "Check the shipped weights.",
+    "weights": "List and check the shipped weights, convert checkpoints.",
 }
 
 

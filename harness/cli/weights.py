@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from harness.cli.options import format_option
-from harness.cli.output import emit_rows
+from harness.cli.output import emit_rows, note
 from harness.errors import WeightsError, listed
 from harness.weights import WeightsEntry, sha256_of, weights
 
@@ -14,7 +16,7 @@ __all__ = ["command"]
 
 @click.group("weights")
 def command() -> None:
-    """Check the shipped weights."""
+    """List and check the shipped weights, convert checkpoints."""
 
 
 @command.command("list")
@@ -36,6 +38,32 @@ def check() -> None:
             bad.append(f"{name} ({state})")
     if bad:
         raise WeightsError(f"weights are not what their manifest says: {listed(bad)}; reinstall the package")
+
+
+@command.command("convert")
+@click.argument("source")
+@click.option("--method", required=True, help="A name of `harness methods list`.")
+@click.option("--preset", help="Size of the method; `harness methods show M` lists them.")
+@click.option("--to", "target", default="ours", show_default=True,
+              help="Whose names: ours, or how a source's begin, as in 'mmpose' or 'official'.")  # fmt: skip
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="File to write.")
+def convert_weights(source: str, method: str, preset: str | None, target: str, output: Path) -> None:
+    """Read a checkpoint SOURCE (a file, or a name of `harness weights list`) and write it under other names.
+
+    \b
+    harness weights convert pose_hrnet_w48_384x288.pth --method hrnet --preset w48-384x288 -o w48.safetensors
+    harness weights convert w48.safetensors --method hrnet --preset w48-384x288 --to mmpose -o w48.pth
+    """
+    from harness.methods import methods
+    from harness.weights import convert
+
+    card = methods[method]
+    module = card.build(card.preset(preset)[1].options)
+    loaded = convert(module, source, output, to=target)
+    note(f"read {loaded.path} ({loaded.source}), every tensor of it")
+    if loaded.note:
+        note(f"note: {loaded.note}")
+    click.echo(output)
 
 
 def _state(entry: WeightsEntry) -> str:

@@ -12,6 +12,7 @@ from harness.weights.manifest import WeightsEntry, find_weights, publish_entry, 
 from harness.weights.sources import MMPOSE, OFFICIAL, KeyMap
 
 if TYPE_CHECKING:
+    from harness.weights.converting import convert
     from harness.weights.fitting import fit_weights
     from harness.weights.loading import LoadedWeights, load, parameter_count, publish, save
 
@@ -21,6 +22,7 @@ __all__ = [
     "KeyMap",
     "LoadedWeights",
     "WeightsEntry",
+    "convert",
     "find_weights",
     "fit_weights",
     "load",
@@ -34,7 +36,7 @@ __all__ = [
 ]
 
 _NEEDS_TORCH = {
-    "fit_weights": "fitting", "LoadedWeights": "loading", "load": "loading",
+    "convert": "converting", "fit_weights": "fitting", "LoadedWeights": "loading", "load": "loading",
     "parameter_count": "loading", "publish": "loading", "save": "loading",
 }  # fmt: skip
 

@@ -18,7 +18,7 @@ from harness.weights.checkpoints import read_checkpoint
 from harness.weights.manifest import WeightsEntry, find_weights, publish_entry, sha256_of, write_text
 from harness.weights.sources import DEFAULT_SOURCES, KeyMap, recognise, strip_wrapper
 
-__all__ = ["LoadedWeights", "load", "parameter_count", "publish", "save"]
+__all__ = ["LoadedWeights", "key_sources", "load", "parameter_count", "publish", "save"]
 
 State = Mapping[str, torch.Tensor]
 
@@ -48,10 +48,16 @@ def load(module: nn.Module, source: str | Path, *, sha256: str | None = None) ->
     digest = _check_hash(path, sha256 or (entry.sha256 if entry else None))
     state, metadata = read_checkpoint(path)
     state = {strip_wrapper(key): value for key, value in state.items()}
-    key_map = recognise(state, getattr(module, "key_sources", DEFAULT_SOURCES))
+    key_map = recognise(state, key_sources(module), known=module.state_dict())
     _fill(module, _renamed(state, key_map, path), path)
     recognised = _OWN if _OWN in metadata else key_map.source
     return LoadedWeights(entry.name if entry else "", path, digest, recognised, _note(path, entry))
+
+
+def key_sources(module: nn.Module) -> tuple[KeyMap, ...]:
+    """Where checkpoints of a network may come from: what it says itself, or the usual ones."""
+    sources: tuple[KeyMap, ...] = getattr(module, "key_sources", DEFAULT_SOURCES)
+    return sources
 
 
 def save(state: nn.Module | State, path: Path, *, about: Mapping[str, Any] | None = None, half: bool = False) -> str:

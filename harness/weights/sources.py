@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 __all__ = ["DEFAULT_SOURCES", "MMPOSE", "MMPOSE_0", "OFFICIAL", "KeyMap", "recognise", "strip_wrapper"]
@@ -12,7 +12,8 @@ __all__ = ["DEFAULT_SOURCES", "MMPOSE", "MMPOSE_0", "OFFICIAL", "KeyMap", "recog
 class KeyMap:
     """How the keys of one source translate to ours: pairs of prefixes (theirs, ours), the first that fits counts.
 
-    A key that no prefix fits keeps its name, and then has to be one of the network's.
+    A key that no prefix fits keeps its name, and then has to be one of the network's. `wrapper` is the entry of a
+    checkpoint that the source's own programs look for, "" for a bare state dict.
 
     >>> MMPOSE.ours("head.final_layer.bias"), MMPOSE.theirs("conv1.weight"), MMPOSE.theirs("final_layer.bias")
     ('final_layer.bias', 'backbone.conv1.weight', 'head.final_layer.bias')
@@ -20,6 +21,7 @@ class KeyMap:
 
     source: str
     prefixes: tuple[tuple[str, str], ...] = ()
+    wrapper: str = "state_dict"
 
     def ours(self, key: str) -> str:
         """Their key as the network calls it."""
@@ -44,16 +46,23 @@ class KeyMap:
 
 MMPOSE = KeyMap("mmpose 1.x", (("head.final_layer.", "final_layer."), ("backbone.", "")))
 MMPOSE_0 = KeyMap("mmpose 0.x", (("keypoint_head.final_layer.", "final_layer."), ("backbone.", "")))
-OFFICIAL = KeyMap("official names")
+OFFICIAL = KeyMap("official names", wrapper="")
 
 #: Tried in this order; the last fits everything.
 DEFAULT_SOURCES = (MMPOSE, MMPOSE_0, OFFICIAL)
 
 
-def recognise(keys: Iterable[str], sources: tuple[KeyMap, ...] = DEFAULT_SOURCES) -> KeyMap:
-    """The first source whose prefixes all occur among the keys."""
-    keys = list(keys)
-    return next((source for source in sources if source.fits(keys)), OFFICIAL)
+def recognise(
+    keys: Iterable[str], sources: tuple[KeyMap, ...] = DEFAULT_SOURCES, *, known: Collection[str] = ()
+) -> KeyMap:
+    """The source that gives most keys a place among the `known` ones; of equal ones the first whose prefixes all occur.
+
+    So a checkpoint of a source that lacks a few tensors is still taken for one of it, and what is missing is named.
+    """
+    keys, known = list(keys), set(known)
+    candidates = sources if OFFICIAL in sources else (*sources, OFFICIAL)
+    placed = {source.source: sum(source.ours(key) in known for key in keys) for source in candidates}
+    return max(candidates, key=lambda source: (placed[source.source], source.fits(keys)))
 
 
 def strip_wrapper(key: str, wrapper: str = "module.") -> str:
