@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from baselines.layers.fami import PAPER, SUPPORT, TINY, FamiNetwork, FamiStates
-from baselines.layers.mutual_information import Estimator, information_loss, information_terms
+from baselines.layers.mutual_information import Estimator, information_loss
 from harness.codecs import Targets
 from harness.methods import CropSpec, MethodCard, Preset, Published, register_method
 from harness.training.losses import Loss, StatesLoss, joint_mse, register_loss, spatial_cross_entropy
@@ -29,8 +29,7 @@ def heatmap_mse(outputs: torch.Tensor, targets: Targets) -> torch.Tensor:
 
 def fami_loss(states: FamiStates, targets: Targets, *, heatmap_term: Loss, estimator: Estimator) -> torch.Tensor:
     """Heatmap term plus the weighted six information terms (fami spec 3)."""
-    terms = information_terms(states.evidence, estimator=estimator)
-    return heatmap_term(states.heatmaps, targets) + information_loss(terms)
+    return heatmap_term(states.heatmaps, targets) + information_loss(states.evidence, estimator=estimator)
 
 
 def _with_information(heatmap_term: Loss, estimator: Estimator) -> StatesLoss:
@@ -69,31 +68,32 @@ def _affine(preset: Preset) -> Preset:
 
 
 _NOTES = """\
-What the paper says. A global affine transformation brings every support frame's feature near the key frame's, a \
-local calibration by deformable convolutions does the rest cell by cell, and training maximises the mutual \
-information between the joined feature and the pose beyond what the key frame knows.
+What the paper says. A global affine transformation brings every support frame's feature near the key frame's, a local \
+calibration by deformable convolutions does the rest cell by cell, and training maximises the mutual information \
+between the joined feature and the pose beyond what the key frame knows.
 
 What the released code does. The transformation is a translation, read in feature cells from the difference of two \
 maps and not bounded; three linear layers follow each other without activation. The four moved supports are merged \
 first and the local step runs once, on the merged map: four deformable convolutions in a row with raw modulation, \
-which starts near 0, so that the temporal path starts dead. The information terms hand a KL routine a probability \
-in place of a log-probability, use the prediction where the label is meant, count one term twice, and give NaN \
-gradients once a map is sharp. Crops are cut by one convention (corner centres) and read by another (sides), -0.125 \
-heatmap px apart. Before the start of a video the key frame stands beside the key frame; after its end the last frame \
-is repeated. The backbone is frozen, but its batch norms go on learning. The release does not run as it is, so no \
+which starts near 0, so that the temporal path starts dead. The information terms hand a KL routine a probability in \
+place of a log-probability, use the prediction where the label is meant, count one term twice, and give NaN gradients \
+once a map is sharp. Crops are cut by one convention (corner centres) and read by another (sides), -0.125 heatmap px \
+apart. Before the start of a video the key frame stands beside the key frame; after its end the last frame is \
+repeated. The backbone is frozen, but its batch norms go on learning. The release does not run as it is, so no \
 published number was made by exactly this code.
 
 What we do. `paper` is the release: from the backbone's features on it is equal within 1e-5 of the heatmaps' spread; \
 in training, one batch norm pass sees all supports where the release has one pass for each. 64.66 M parameters, of \
-which 1.06 M learn; 184 G multiply-adds a person, 96 % of them in five passes of the backbone. `paper-clamp` takes \
-the nearest frame at the ends of a video, `paper-consistent` one crop convention (both with the same weights), \
-`paper-affine` a full affine motion about the middle of the map. Losses: fami_released, fami_kl (a true \
-divergence, sign turned) and fami_off; or, learning in minutes, fami_cross_entropy_released, fami_cross_entropy_kl \
-and spatial_cross_entropy. None gives NaN. Freeze `backbone.`, whose batch norms then keep their statistics. `tiny` \
-is ours, for the embedded data, with modulation starting at 1; on real video it is low.
+which 1.06 M learn; 184 G multiply-adds a person, 96 % of them in five passes of the backbone. `paper-clamp` takes the \
+nearest frame at the ends of a video, `paper-consistent` one crop convention (both with the same weights), \
+`paper-affine` a full affine motion about the middle of the map. Losses: fami_released, fami_kl (a true divergence \
+with its sign turned, a mean over cells like the rest) and fami_off; or, learning in minutes, \
+fami_cross_entropy_released, fami_cross_entropy_kl and spatial_cross_entropy. None gives NaN. Train with `--start \
+HRNET --freeze backbone.`: its batch norms then keep their statistics. `tiny` is ours, for the embedded data, with \
+modulation starting at 1; on real video it is low.
 
-Weights are not published, and which HRNet the release starts from is not known. Evaluated without flip test, on \
-boxes scored at least 0.2. An unreviewed re-run by others got 82.2 on PoseTrack17 val."""
+Weights are not published, and which HRNet the release starts from is not known. Evaluated without flip test, on boxes \
+scored at least 0.2. An unreviewed re-run by others got 82.2 on PoseTrack17 val."""
 
 
 def _table(dataset: str, split: str, percents: str, source: str) -> Published:

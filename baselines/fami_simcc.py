@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from baselines.layers.fami import PAPER, SUPPORT, TINY, FamiNetwork, FamiStates
-from baselines.layers.mutual_information import Estimator, information_loss, information_terms
+from baselines.layers.mutual_information import Estimator, information_loss
 from harness.codecs import Targets
 from harness.methods import CropSpec, MethodCard, Preset, register_method
 from harness.training.losses import (
@@ -74,7 +74,7 @@ def simcc_loss(
     if heatmap_term is not None:
         loss = loss + heatmap_term(heatmaps, Targets(maps.view_as(heatmaps), targets.weights))
     if estimator is not None:
-        loss = loss + information_loss(information_terms(states.network.evidence, estimator=estimator))
+        loss = loss + information_loss(states.network.evidence, estimator=estimator)
     return loss
 
 
@@ -124,23 +124,23 @@ def _tiny(split: float, *, codec: str = "simcc_maps") -> Preset:
 
 
 _NOTES = """\
-What the note says. A course report puts SimCC heads, two linear layers shared by the joints, on FAMI-Pose's \
-heatmaps, keeps the information terms ("residual module") and reports PoseTrack17 val, one run each: 82.2 for its own \
-run of FAMI-Pose (2.6 below the published one) and 81.6 with the heads; ankles lose 2.5, knees 1.5, hips gain 0.6. Its \
-own reading is "slightly worse"; ours: no gain, and the joints far from the trunk lose.
+What the note says. A course report puts SimCC heads, two linear layers shared by the joints, on FAMI-Pose's heatmaps, \
+keeps the information terms ("residual module") and reports PoseTrack17 val, one run each: 82.2 for its own run of \
+FAMI-Pose (2.6 below the published one) and 81.6 with the heads; ankles lose 2.5, knees 1.5, hips gain 0.6. Its own \
+reading is "slightly worse"; ours: no gain, and the joints far from the trunk lose.
 
-What it leaves open, and we choose. Bins for each px: 1.5, as SimCC's own 384x288 model (`paper-k1`, -k2, -k3 for \
-the sweep; k = 1 shows what quantisation alone costs). Labels: Gaussian, sigma 4 bins. Three modes. `residual` \
-(losses fami_simcc_residual_*): divergence of the bins + heatmap MSE + information terms, joints from the bins. \
-`replace` (fami_simcc_replace_*): without the MSE. `heatmap_aux`: trained as residual, read from the heatmap \
-(preset `paper-heatmap-aux`, or --codec simcc_maps_peak). The ends _released, _kl and _off name the information \
-terms; fami_simcc_cross_entropy_* has cross-entropy for the MSE and learns in minutes, as `tiny` wants.
+What it leaves open, and we choose. Bins for each px: 1.5, as SimCC's own 384x288 model (`paper-k1`, -k2, -k3 for the \
+sweep; k = 1 shows what quantisation alone costs). Labels: Gaussian, sigma 4 bins. Three modes. `residual` (losses \
+fami_simcc_residual_*): divergence of the bins + heatmap MSE + information terms, joints from the bins. `replace` \
+(fami_simcc_replace_*): without the MSE. `heatmap_aux`: trained as residual, read from the heatmap (preset \
+`paper-heatmap-aux`, or --codec simcc_maps_peak). The ends _released, _kl and _off name the information terms; \
+fami_simcc_cross_entropy_* has cross-entropy for the MSE and learns in minutes, as `tiny` wants.
 
 Scores. A softmax over hundreds of bins peaks near 0.1 and poseval sorts all people by score, so report both: the \
 smaller maximum of the two axes as SimCC has it, and the heatmap's value at the joint (--codec simcc_maps_score).
 
-Size. The heads add 6.97 M parameters to 64.66 M (k = 1.5; 9.29 M at k = 2), 6.6 times what FAMI-Pose trains: \
-that SimCC is lighter does not hold here, where the heatmap head has no deconvolutions.
+Size. The heads add 6.97 M parameters to 64.66 M (k = 1.5; 9.29 M at k = 2), 6.6 times what FAMI-Pose trains: that \
+SimCC is lighter does not hold here, where the heatmap head has no deconvolutions.
 
 No code and no weights were published; the report is unreviewed, so its table is not among published numbers."""
 

@@ -19,7 +19,7 @@ from baselines.layers.fami import PAPER, TINY, FamiNetwork
 from baselines.layers.hrnet import TINY as TINY_HRNET
 from baselines.layers.hrnet import HRNet
 from baselines.layers.motion import move
-from baselines.layers.mutual_information import estimate, information_loss, information_terms
+from baselines.layers.mutual_information import estimate, information_terms, weighted_terms
 from harness.codecs import Targets, build_codec
 from harness.errors import UsageError, WeightsError
 from harness.inference.folding import folded
@@ -204,7 +204,7 @@ def test_information_estimates_equal_the_release_and_have_a_gradient(case) -> No
 def test_six_terms_are_weighed_as_released() -> None:
     combination = PRIMITIVES["combination"]
     terms = torch.tensor(combination["terms"], dtype=torch.float64)
-    found = information_loss(terms, weight=combination["alpha"], complementary=combination["beta"])
+    found = weighted_terms(terms, weight=combination["alpha"], complementary=combination["beta"])
     assert found.item() == pytest.approx(combination["value"], rel=1e-9)
 
 
@@ -282,6 +282,9 @@ def test_loss_is_the_sum_of_its_terms(tiny) -> None:
     found = fami_loss(states, targets, heatmap_term=heatmap_mse, estimator="released")
     assert found.item() == pytest.approx(expected, rel=1e-5)
     assert loss_of("fami_released", tiny, clips, targets).item() == pytest.approx(expected, rel=1e-5)
+    divergences = information_terms(states.evidence, estimator="kl") / (32 * 24)
+    expected = mse + weighted_terms(divergences).item()
+    assert loss_of("fami_kl", tiny, clips, targets).item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_loss_of_states_refuses_a_network_without_them(tiny) -> None:
