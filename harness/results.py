@@ -181,6 +181,8 @@ def _remove_others(folder: Path, kept: PredictionsFile | None) -> None:
     for path in folder.glob("predictions-*"):
         if kept is None or path.name != kept.file:
             path.unlink(missing_ok=True)
+    for path in (*folder.glob(f".{RECORD_FILE}.*"), *folder.glob(".predictions-*")):
+        path.unlink(missing_ok=True)  # left by a writer that was killed: the folder is locked, so none is at work
 
 
 @contextmanager

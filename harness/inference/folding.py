@@ -10,6 +10,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 __all__ = ["folded"]
 
+#: What a normalisation can be folded into.
+CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
+
 Pair = tuple[str, str]
 
 
@@ -49,7 +52,7 @@ def _followers(module: nn.Module, example: torch.Tensor) -> tuple[list[Pair], ob
         source.setdefault(name, set()).add(made[id(given)][0] if id(given) in made else "")
 
     for name, part in module.named_modules():
-        if isinstance(part, nn.Conv2d):
+        if isinstance(part, CONVOLUTIONS):
             handles.append(part.register_forward_hook(lambda _, __, output, name=name: convolved(name, output)))
         elif isinstance(part, nn.BatchNorm2d) and part.track_running_stats:
             handles.append(part.register_forward_pre_hook(lambda _, given, name=name: normalised(name, given[0])))
@@ -65,12 +68,19 @@ def _followers(module: nn.Module, example: torch.Tensor) -> tuple[list[Pair], ob
 
 def _fold(module: nn.Module, convolution: str, norm: str) -> None:
     conv, batch_norm = module.get_submodule(convolution), module.get_submodule(norm)
-    assert isinstance(conv, nn.Conv2d) and isinstance(batch_norm, nn.BatchNorm2d)  # noqa: S101
+    assert isinstance(conv, CONVOLUTIONS) and isinstance(batch_norm, nn.BatchNorm2d)  # noqa: S101
     mean, variance = batch_norm.running_mean, batch_norm.running_var
     if mean is None or variance is None:
         return
     conv.weight, conv.bias = fuse_conv_bn_weights(
-        conv.weight, conv.bias, mean, variance, batch_norm.eps, batch_norm.weight, batch_norm.bias
+        conv.weight,
+        conv.bias,
+        mean,
+        variance,
+        batch_norm.eps,
+        batch_norm.weight,
+        batch_norm.bias,
+        transpose=isinstance(conv, nn.ConvTranspose2d),
     )
     owner, _, leaf = norm.rpartition(".")
     setattr(module.get_submodule(owner), leaf, nn.Identity())

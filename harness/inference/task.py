@@ -201,7 +201,12 @@ def placed(method: Loaded, device: torch.device, *, fold: bool) -> Loaded:
     method.module.to(device).eval()
     if not fold or not method.preset.support or not list(method.module.parameters()):
         return method
-    return replace(method, module=folded(method.module, _example(method, device)))
+    try:
+        return replace(method, module=folded(method.module, _example(method, device)))
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+        return method  # a copy may be too much where the network itself is not
 
 
 def _example(method: Loaded, device: torch.device) -> torch.Tensor:
