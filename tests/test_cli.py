@@ -57,7 +57,7 @@ def test_score_table_and_verify_need_no_torch() -> None:
         (["eval", "--method", "hrnet", "--split", "vall", *SMOKE], 2, "has no split 'vall'"),
         (["eval"], 2, "--method"),
         (["methods", "show", "hrnt"], 2, "did you mean 'hrnet'"),
-        (["score", "--truth", ".", "--predictions", ".", "--protocol", "posevall"], 3, "label files"),
+        (["score", "--truth", ".", "--predictions", "."], 3, "label files"),
         (["eval", "--method", "hrnet", "--dataset", "posetrack18"], 3, "--data-root"),
         (["eval", "--method", "hrnet", "--dataset", "posetrack18", "--data-root", "/nowhere"], 3, "/nowhere"),
         (["eval", "--method", "hrnet", "--weights", "missing.safetensors", *SMOKE], 4, "missing.safetensors"),
