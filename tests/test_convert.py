@@ -9,9 +9,12 @@ import pytest
 
 from harness.datasets import datasets, open_dataset
 from harness.datasets.convert import convert_data
+from harness.datasets.label_files import read_folder
 from harness.datasets.translation import image_id
 from harness.datasets.writing import side
 from harness.errors import DataError, UsageError
+from harness.predictions import import_json
+from harness.scoring import score
 from harness.skeletons import POSETRACK15, POSETRACK17
 
 HERE = Path(__file__).parent
@@ -161,6 +164,17 @@ def test_real_labels_come_back_in_every_field(tmp_path, sample, between):
         for one, two in zip(dataset.sequences, read_there.sequences, strict=True):
             if between == "posetrack17":
                 same_truth(one, two)
+
+
+@pytest.mark.parametrize("case", ["small", "ties", "rawfloat"])
+def test_scores_do_not_change_with_the_layout_of_the_labels(tmp_path, case):
+    (tmp_path / "18/annotations").mkdir(parents=True)
+    (tmp_path / "18/annotations/val").symlink_to(POSEVAL / case / "gt")
+    convert_data(tmp_path / "18", tmp_path / "17", to="posetrack17", name="posetrack18", images="none")
+    before, after = (read_folder(tmp_path / name / "annotations/val") for name in ("18", "17"))
+    predictions = import_json(POSEVAL / case / "pred", before)
+    found = [score(sequences, predictions, protocol="poseval") for sequences in (before, after)]
+    assert found[0].entries and repr(found[0].entries) == repr(found[1].entries)
 
 
 def small(root, changes=lambda document: None):

@@ -55,6 +55,10 @@ _OWN: dict[str, tuple[set[str], set[str]]] = {
 _OWN["posetrack21"] = (_OWN["posetrack18"][0] | {"has_labeled_person"}, _OWN["posetrack18"][1] | {"person_id"})
 
 
+#: Fields of the whole file that are translated; others are carried.
+_TOP = {"annolist", "images", "annotations", "categories", "converted_from"}
+
+
 @dataclass(frozen=True)
 class Source:
     """One video as its file has it: `name` of the data set, the people of `columns` and `sequence` in one order."""
@@ -115,34 +119,29 @@ def video_of(source: Source, target: str, ids: ImageIds) -> Video:
         _keep_odd_points(source, raw_people, people, target)
     else:
         _keep_odd_people(source, raw_people, people, encoded(source.columns.joints, annotated, seen, third), target)
-    origin = {"data_set": source.name, "third_value": third, "made_up": _made_up(frames, people, target)}
     top = {key: value for key, value in source.document.items() if key not in _TOP}
     if not returning:
+        origin = {"data_set": source.name, "third_value": third, "made_up": _made_up(frames, people, target)}
         top["converted_from"] = origin | ({"converted_from": before} if before else {})
     if target == "posetrack21" and not returning:
         peopled = set(sequence.truth.frame.tolist())
         frames = [{"has_labeled_person": at in peopled} | record for at, record in enumerate(frames)]
     if target == "posetrack17":
         sequence = replace(sequence, truth=replace(sequence.truth, annotated=annotated))
-    believed = sequence.truth.visible is not None
-    encoding = "zero" if target == "posetrack21" and believed else "one"
     return Video(
         sequence=sequence,
         images=[_image_name(target, source.split, sequence.name, frame) for frame in sequence.frames],
         image_ids=_ids(frames, sequence, ids),
         seen=seen,
-        believed=believed,
+        believed=sequence.truth.visible is not None,
         scores=source.columns.scores,
         person_scores=source.columns.person_scores,
         frames=frames,
         people=people,
         top=top,
-        encoding=before["third_value"] if returning and before.get("third_value") in ENCODINGS else encoding,
+        encoding=_encoding(before if returning else {}, target, sequence),
         completed=not returning,
     )
-
-
-_TOP = {"annolist", "images", "annotations", "categories", "converted_from"}
 
 
 def records_of(document: Record, source: str) -> tuple[list[Record], list[Record]]:
@@ -226,6 +225,13 @@ def _best_encoding(source: Source, annotated: NDArray[np.bool_], seen: Array) ->
         for name, (visible, occluded) in ENCODINGS.items()
     }
     return max(fits, key=lambda name: fits[name])
+
+
+def _encoding(before: Record, target: str, sequence: Sequence) -> str:
+    """How third values are written: as they were `before`; else PoseTrack21's way where it is known who is occluded."""
+    if before.get("third_value") in ENCODINGS:
+        return str(before["third_value"])
+    return "zero" if target == "posetrack21" and sequence.truth.visible is not None else "one"
 
 
 def _keep_names(source: Source, sequence: Sequence, raw: list[Record], frames: list[Record], target: str) -> None:
