@@ -13,9 +13,11 @@ from scipy import stats
 
 from harness.errors import DataError
 from harness.scoring import score
-from harness.scoring.comparison import Difference, _more, _verdict, compare, compare_matched, holm
+from harness.scoring.comparison import Difference, compare, compare_matched
+from harness.scoring.differences import _verdict, holm
 from harness.scoring.entries import all_entries, ranks
 from harness.scoring.matched import match_run
+from harness.scoring.paired import sequences_needed
 from harness.scoring.replicates import permuted_ap, swap_draws
 from harness.scoring.uncertainty import COLUMNS, clusters, columns_of, replicates_of
 
@@ -207,10 +209,10 @@ def test_holm_is_taken_over_the_joints_of_all_slices_and_the_groups_of_all_slice
 
 def test_how_many_more_sequences_by_hand():
     # 20 sequences, difference 1, error 1: 1.96^2 * 20 = 76.8; with 80 % power 2.80^2 * 20 = 157
-    assert _more(1.0, 1.0, 20, 0.95, 0.5) == 57
-    assert _more(1.0, 1.0, 20, 0.95, 0.8) == 137
-    assert _more(-4.0, 1.0, 20, 0.95, 0.5) == 0
-    assert _more(0.0, 1.0, 20, 0.95, 0.5) is None
+    assert sequences_needed(1.0, 1.0, 20, 0.95, 0.5) == 57
+    assert sequences_needed(1.0, 1.0, 20, 0.95, 0.8) == 137
+    assert sequences_needed(-4.0, 1.0, 20, 0.95, 0.5) == 0
+    assert sequences_needed(0.0, 1.0, 20, 0.95, 0.5) is None
 
 
 def blank(**values):
