@@ -2,9 +2,19 @@
 
 from pathlib import Path
 
-from baselines import copy_previous, dcpose, fami, fami_simcc, hrnet, mean_pose, simcc, simple_baseline
+from baselines import copy_previous, dcpose, dcpose_adaptive, fami, fami_simcc, hrnet, mean_pose, simcc, simple_baseline
 from harness.weights import register_manifest
 
-__all__ = ["copy_previous", "dcpose", "fami", "fami_simcc", "hrnet", "mean_pose", "simcc", "simple_baseline"]
+__all__ = [
+    "copy_previous",
+    "dcpose",
+    "dcpose_adaptive",
+    "fami",
+    "fami_simcc",
+    "hrnet",
+    "mean_pose",
+    "simcc",
+    "simple_baseline",
+]
 
 register_manifest(Path(__file__).parent / "weights" / "manifest.toml")

@@ -1,0 +1,157 @@
+"""DCPose with an adaptive convolution in place of its five deformable ones, and corrected heatmaps fed back.
+
+The design of a reading note without code or verified numbers; where it is ambiguous this is our reading of it (dcpose
+spec 12). Run over a video in order, the corrected heatmap of a frame is the previous one of the next frame, and the
+backbone sees every frame once instead of three times: `Recurrence`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.functional import affine_grid, grid_sample
+
+from baselines.layers.adaptive import AdaptiveConvolution
+from baselines.layers.hrnet import TINY as TINY_HRNET
+from baselines.layers.hrnet import HRNet
+from baselines.layers.temporal_fusion import ResidualSteps, TemporalFusion
+from harness.methods import CropSpec, MethodCard, Preset, register_method
+
+__all__ = ["DcposeAdaptive", "Recurrence", "card", "resample"]
+
+
+class DcposeAdaptive(nn.Module):
+    """Clips (B,3,3,H,W) of the current, previous and next frame -> heatmaps (B,joints,H/4,W/4).
+
+    `backbone` are HRNet's options, `context` the width between the two last blocks; `add_support` adds the support map
+    (where a joint may be) to the result, `norm_act` normalises inside the adaptive convolution.
+    """
+
+    def __init__(
+        self, *, backbone: Mapping[str, Any], context: int = 64, add_support: bool = False, norm_act: bool = False
+    ) -> None:
+        super().__init__()
+        self.backbone = HRNet(**backbone)
+        joints = self.backbone.final_layer.out_channels
+        self.fusion = TemporalFusion(joints)
+        self.combine = nn.Sequential(
+            ResidualSteps(3 * joints, context, project=True), ResidualSteps(context, joints, project=True)
+        )
+        self.correct = AdaptiveConvolution(joints, norm_act=norm_act)
+        self.add_support = add_support
+
+    def forward(self, clips: torch.Tensor) -> torch.Tensor:
+        """(B,3,3,H,W) -> heatmaps (B,joints,H/4,W/4)."""
+        count = len(clips)
+        rough = self.backbone(clips.transpose(0, 1).flatten(0, 1)).unflatten(0, (3, count))
+        return self.fuse(*rough)
+
+    def fuse(self, current: torch.Tensor, previous: torch.Tensor, following: torch.Tensor) -> torch.Tensor:
+        """Heatmaps (B,J,h,w) of three frames -> the corrected ones of the current frame."""
+        motion, support = self.fusion(current, previous, following)
+        corrected: torch.Tensor = self.correct(self.combine(torch.cat((motion, support), dim=1)))
+        return corrected + support if self.add_support else corrected
+
+
+class Recurrence:
+    """One pass over a video in order, for B people at once: the backbone runs once per frame.
+
+    Heatmaps live in the crop of a box. Where the box moves, what is kept of the last frame is resampled into the new
+    crop first; with one crop for the whole clip nothing is.
+    """
+
+    def __init__(self, module: DcposeAdaptive, first: torch.Tensor) -> None:
+        """`first` (B,3,H,W) is the first frame, in its own crop."""
+        self.module = module
+        self.rough: torch.Tensor = module.backbone(first)
+        self.corrected: torch.Tensor | None = None
+
+    def step(self, following: torch.Tensor | None, *, moved: torch.Tensor | None = None) -> torch.Tensor:
+        """The corrected heatmaps (B,J,h,w) of the current frame; then the following one becomes current.
+
+        `following` (B,3,H,W) is the next frame in the crop of the current one, None at the end. `moved` (B,2,3) maps
+        cells of the current crop to cells of the one before, None where they are the same.
+        """
+        if moved is not None:
+            self.rough = resample(self.rough, moved)
+            self.corrected = None if self.corrected is None else resample(self.corrected, moved)
+        previous = self.rough if self.corrected is None else self.corrected
+        ahead = self.rough if following is None else self.module.backbone(following)
+        self.corrected = self.module.fuse(self.rough, previous, ahead)
+        self.rough = ahead
+        return self.corrected
+
+
+def resample(maps: torch.Tensor, moved: torch.Tensor) -> torch.Tensor:
+    """Maps (B,J,h,w) of one crop in the grid of another: `moved` (B,2,3) maps cells there to cells here.
+
+    Bilinear; beyond the old crop the maps go on with their own minimum, which is about 0 for Gaussian maps and stays
+    improbable for logits.
+
+    >>> one = torch.tensor([[[[0.0, 1.0, 2.0, 3.0]]]])
+    >>> resample(one, torch.tensor([[[1.0, 0.0, 1.0], [0.0, 1.0, 0.0]]])).tolist()
+    [[[[1.0, 2.0, 3.0, 0.0]]]]
+    """
+    size = maps.new_tensor([maps.shape[-1], maps.shape[-2]])
+    linear, shift = moved.to(maps)[..., :2], moved.to(maps)[..., 2]
+    # cells are (n + 1) * size / 2 - 1/2 in the units of grid_sample
+    scaled = linear * size / size[:, None]
+    middle = (linear @ (size / 2 - 0.5) + shift + 0.5) * 2 / size - 1
+    grid = affine_grid(torch.cat((scaled, middle[..., None]), dim=-1), list(maps.shape), align_corners=False)
+    lowest = maps.amin(dim=(-2, -1), keepdim=True)
+    return grid_sample(maps - lowest, grid, align_corners=False) + lowest
+
+
+def _build(options: Mapping[str, Any]) -> DcposeAdaptive:
+    """The network of a preset, whose options are DcposeAdaptive's own."""
+    return DcposeAdaptive(**options)
+
+
+_NOTES = """\
+An individual's experiment: a note without code, weights or verified numbers. It claims about one point when the \
+correction was attached to CenterNet, and says that it is hard to train. There is no reference value to be equal to.
+
+Our reading of it: PTM and PRF as in DCPose, one block to the context and one to the joints, then the adaptive \
+convolution in place of all offsets, masks and deformable convolutions; its input is added to its output. The adaptive \
+convolution is equal to its written definition. It starts with its taps in place: from small random weights all nine \
+would fall on the centre, a plausible reason why it was hard to train.
+
+Clips are run in the plain mode, three backbone passes per frame. The recurrent mode of the note, one pass per frame \
+with corrected heatmaps fed back, is `baselines.dcpose_adaptive.Recurrence`, for people tracked through a video; the \
+harness does not run it yet. Targets are unbiased elliptical Gaussians read by DARK, as the note has them. Weights: \
+none exist; the tiny preset is not trained yet."""
+
+_CODEC = {"geometry": "plain", "elliptical": True}
+
+card = register_method(
+    MethodCard(
+        name="dcpose_adaptive",
+        title="DCPose with adaptive convolution",
+        summary="DCPose's fusion followed by one adaptive convolution instead of five deformable ones.",
+        paper="an unpublished reading note, after Liu et al., CVPR 2021, and Geng et al. (DEKR), CVPR 2021",
+        licence="no code was published; this implementation Apache-2.0",
+        presets={
+            "tiny": Preset(
+                crop=CropSpec(size=(96, 128)),
+                codec="dark",
+                codec_options={"sigma": 1.5, "activation": "softmax", **_CODEC},
+                support=(0, -1, 1),
+                options={"backbone": TINY_HRNET, "context": 32},
+                ends="key",
+            ),
+            "paper": Preset(
+                crop=CropSpec(size=(288, 384)),
+                codec="dark",
+                codec_options={"sigma": 3.0, **_CODEC},
+                support=(0, -1, 1),
+                options={"backbone": {"width": 48}},
+                ends="key",
+            ),
+        },
+        build=_build,
+        notes=_NOTES,
+    )
+)

@@ -1,0 +1,146 @@
+"""Adaptive convolution against its definition, and the recurrent pass: how often, on what, and in which crop."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from golden_fill import fill, golden_input
+
+from baselines.dcpose_adaptive import Recurrence, card, resample
+from baselines.layers.adaptive import AdaptiveConvolution
+from harness.inference.crops import crop_matrices, transform
+from harness.weights import parameter_count
+
+GOLDEN = Path(__file__).parent / "data" / "layers" / "adaptive_conv.npz"
+
+
+def close(ours: torch.Tensor, expected: np.ndarray) -> None:
+    np.testing.assert_allclose(ours.detach().numpy(), expected, rtol=0, atol=1e-5 * expected.std())
+
+
+def test_adaptive_convolution_equals_its_definition() -> None:
+    data = {name: torch.from_numpy(values) for name, values in np.load(GOLDEN).items()}
+    module = AdaptiveConvolution(15)
+    module.load_state_dict({
+        "affine.weight": data["affine_weight"], "affine.bias": data["affine_bias"],
+        "translation.weight": data["translation_weight"], "translation.bias": data["translation_bias"],
+        "deformable.weight": data["deform_weight"],
+    })  # fmt: skip
+    close(module.offsets(data["x"]), data["offset"].numpy())
+    close(module.deformable(data["x"], data["offset"]), data["deform_out"].numpy())
+    close(module(data["x"]), data["output"].numpy())
+
+
+def test_adaptive_convolution_starts_with_its_taps_in_place() -> None:
+    module = AdaptiveConvolution(3, gain=0.5)
+    x = torch.randn(2, 3, 8, 6)
+    assert not module.offsets(x).any()
+    torch.testing.assert_close(module(x), 1.5 * x)
+    assert (AdaptiveConvolution(3, norm_act=True)(x) >= 0).all()
+
+
+@pytest.fixture(scope="module")
+def network():
+    module = fill(card.build(card.presets["tiny"].options))
+    with torch.no_grad():  # the fill draws offsets of many cells; a tenth of them is enough to matter
+        for name, parameter in module.named_parameters():
+            if name.startswith(("correct.affine", "correct.translation", "backbone.final_layer")):
+                parameter *= 0.1
+    return module
+
+
+def count_calls(module) -> list[int]:
+    calls: list[int] = []
+    module.backbone.register_forward_hook(lambda _module, given, _output: calls.append(len(given[0])))
+    return calls
+
+
+def test_recurrent_pass_sees_every_frame_once(network) -> None:
+    """Three frames, one crop: by hand from the definition, with three backbone passes instead of nine."""
+    frames = golden_input(3, 2, 3, 64, 64)
+    with torch.inference_mode():
+        rough = [network.backbone(frame) for frame in frames]
+        calls = count_calls(network)
+        run = Recurrence(network, frames[0])
+        outputs = [run.step(frames[1]), run.step(frames[2]), run.step(None)]
+        assert calls == [2, 2, 2]
+        first = network.fuse(rough[0], rough[0], rough[1])
+        second = network.fuse(rough[1], first, rough[2])
+        third = network.fuse(rough[2], second, rough[2])
+    for ours, expected in zip(outputs, (first, second, third), strict=True):
+        torch.testing.assert_close(ours, expected)
+
+
+def test_recurrent_pass_does_not_look_beyond_the_next_frame(network) -> None:
+    frames = golden_input(3, 1, 3, 64, 64)
+    with torch.inference_mode():
+        run, other = Recurrence(network, frames[0]), Recurrence(network, frames[0])
+        assert torch.equal(run.step(frames[1]), other.step(frames[1]))
+        assert not torch.equal(run.step(frames[2]), other.step(frames[0]))
+
+
+def test_first_step_of_a_still_video_is_the_plain_mode(network) -> None:
+    frame = golden_input(1, 3, 64, 64)
+    with torch.inference_mode():
+        plain = network(frame[:, None].expand(-1, 3, -1, -1, -1))
+        run = Recurrence(network, frame)
+        torch.testing.assert_close(run.step(frame), plain)
+        assert not torch.allclose(run.step(frame), plain), "from then on the corrected map is fed back"
+
+
+def test_resampling_follows_the_crops() -> None:
+    """A peak drawn in one crop is found at the same image px in another one that is larger and shifted."""
+    boxes = (
+        np.array([[100.0, 100.0], [108.0, 96.0]], dtype=np.float32),
+        np.array([[0.5, 0.5], [0.65, 0.65]], np.float32),
+    )
+    cells = crop_matrices(*boxes, (24, 32))
+    old, new = (np.vstack([matrix, [0, 0, 1]]) for matrix in cells)
+    point = np.array([[[110.0, 90.0]]])
+    there = transform(point, cells[:1])[0, 0]
+    y, x = torch.meshgrid(torch.arange(32.0), torch.arange(24.0), indexing="ij")
+    drawn = torch.exp(-((x - there[0]) ** 2 + (y - there[1]) ** 2) / 8)[None, None].float()
+    moved = torch.from_numpy((old @ np.linalg.inv(new))[None, :2])
+    result = resample(drawn, moved)[0, 0]
+    mass = result / result.sum()
+    found = float((mass * x).sum()), float((mass * y).sum())
+    assert found == pytest.approx(transform(point, cells[1:])[0, 0], abs=0.05)
+
+
+def test_resampling_by_the_identity_changes_nothing_and_beyond_the_crop_is_the_minimum() -> None:
+    maps = torch.randn(2, 3, 7, 5)
+    identity = torch.eye(3)[None, :2].repeat(2, 1, 1)
+    torch.testing.assert_close(resample(maps, identity), maps, rtol=1e-5, atol=1e-5)
+    identity[:, 0, 2] = 100
+    torch.testing.assert_close(resample(maps, identity), maps.amin((-2, -1), keepdim=True).expand_as(maps))
+
+
+def test_recurrence_in_a_moving_crop_resamples_both_maps(network) -> None:
+    frames = golden_input(2, 1, 3, 64, 64)
+    moved = torch.tensor([[[1.0, 0.0, 2.0], [0.0, 1.0, -1.0]]])
+    with torch.inference_mode():
+        run = Recurrence(network, frames[0])
+        first = run.step(frames[1])
+        rough = network.backbone(frames[1])
+        expected = network.fuse(resample(rough, moved), resample(first, moved), resample(rough, moved))
+        torch.testing.assert_close(run.step(None, moved=moved), expected)
+
+
+def test_switches() -> None:
+    options = card.presets["tiny"].options
+    clips = golden_input(1, 3, 3, 64, 64)
+    outputs = []
+    for switches in ({}, {"add_support": True}, {"norm_act": True}):
+        torch.manual_seed(0)
+        with torch.inference_mode():
+            outputs.append(card.build({**options, **switches}).eval()(clips))
+    assert not torch.equal(outputs[0], outputs[1])
+    assert (outputs[2] >= 0).all()
+
+
+def test_tiny_is_small_and_all_of_it_learns() -> None:
+    module = card.build(card.presets["tiny"].options)
+    assert parameter_count(module) <= 2_000_000
+    module(golden_input(2, 3, 3, 64, 64)).square().mean().backward()
+    assert not [name for name, parameter in module.named_parameters() if parameter.grad is None]
