@@ -288,3 +288,22 @@ def test_slices_that_are_not_available_are_named():
     plain = result.to_rows()
     assert len(plain) == len(COLUMNS)
     assert list(result.to_pandas().columns) == list(plain[0])
+
+
+@pytest.mark.long
+def test_equally_good_runs_are_rarely_told_apart():
+    """Two runs that differ by chance alone, and by the scale of their scores: p is not small more often than it says."""
+    small = []
+    for seed in range(120):
+        sequences, first = random_run(seed, sequences=16, frames=8, people=(1, 3), flags=False)
+        random = np.random.default_rng(seed + 99_999)
+        a, b = (
+            replace(
+                first,
+                joints=first.joints + random.normal(0, 3, first.joints.shape),
+                scores=scale * random.random(first.scores.shape),
+            )
+            for scale in (1, 10)
+        )
+        small.append(compare(sequences, a, b, replicates=100, permutations=400, seed=seed).row("nose").p <= 0.1)
+    assert 0.02 < np.mean(small) < 0.19
