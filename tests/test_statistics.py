@@ -118,6 +118,8 @@ def test_figures_hold_what_they_say_and_are_the_same_each_time(scene, tmp_path):
     assert [axes.get_title(loc="left") for axes in panels] == [
         "People per frame", "Crowding", "Occlusion", "Head sizes", "Box sizes", "Sequence lengths",
     ]  # fmt: skip
+    alike = data_statistics(data_of(scene))
+    assert "Sequence lengths" not in [axes.get_title(loc="left") for axes in distributions(alike).axes]
     assert sum(bar.get_height() for bar in panels[0].patches) == pytest.approx(1)
     (axes,) = joint_visibility(found).axes
     ends = {}
@@ -160,6 +162,7 @@ def test_the_command(harness, smoke_val, tmp_path):
     people = [row["value"] for row in rows if (row["of"], row["quantity"]) == ("frame_people", "values")]
     assert folder.code == 0 and people == [str(plain["counts"]["labelled_frames"])]
     table = harness("data", "stats", "synthtrack-smoke", "--motion")
+    assert harness("data", "stats", "--dataset", "synthtrack-smoke", "--motion").out == table.out
     assert "Shares of people per joint" in table.out and "Motion per frame" in table.out
     assert harness("data", "stats", "synthtrak").code == 2
     assert harness("data", "stats", "synthtrack-smoke", "--motion", "--crop", "96").code == 2

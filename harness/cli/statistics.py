@@ -40,8 +40,10 @@ class _Size(click.ParamType):  # type: ignore[type-arg]
 
 
 @click.command("stats")
-@click.argument("what", default="synthtrack", metavar="[ROOT-OR-NAME]")
-@click.option("--dataset", help="What a folder ROOT is; recognised from the files if not given.")
+@click.argument("what", required=False, metavar="[ROOT-OR-NAME]")
+@click.option(
+    "--dataset", help="What a folder ROOT is, recognised from its files if not given; without ROOT, the name."
+)
 @click.option("--data-root", type=click.Path(path_type=Path), help="Folder of the data set, where NAME is given.")
 @click.option("--split", default="val", show_default=True, help="train, val or test.")
 @click.option("--motion", is_flag=True, help="Also how far each joint moves, and how long it stays hidden.")
@@ -52,7 +54,7 @@ class _Size(click.ParamType):  # type: ignore[type-arg]
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder for statistics.json and the plots.")
 @format_option("table", "json", "csv", "markdown", "latex")
 def stats(
-    what: str,
+    what: str | None,
     dataset: str | None,
     data_root: Path | None,
     split: str,
@@ -70,6 +72,7 @@ def stats(
     """
     from harness.datasets.statistics import data_statistics
 
+    what = what or dataset or "synthtrack"
     with progress_bar(what) as report:
         data = _opened(what, dataset, data_root, split, progress=report)
     found, moved = data_statistics(data), None

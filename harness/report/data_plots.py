@@ -37,7 +37,8 @@ _ORDER = ("head_top", "nose", "head_bottom", *(f"{side}_{joint}" for joint in _L
 
 def distributions(statistics: DataStatistics) -> Figure:
     """A panel for every quantity the labels tell of, six at the most, with the median of each."""
-    names = [name for name in _PANELS if name in statistics.values][:6]
+    same = {name for name in ("sequence_frames",) if np.ptp(statistics.values[name]) == 0}
+    names = [name for name in _PANELS if name in statistics.values and name not in same][:6]
     rows = (len(names) + 2) // 3
     with theme():
         figure = new_figure(9.6, 0.5 + 2.35 * rows)
@@ -139,6 +140,9 @@ def _panel(axes: Axes, name: str, values: NDArray[np.float64]) -> None:
         top = 1.0 if values.max() <= 1 else float(values.max())
         sns.histplot(frame, x="value", bins=20 if name == "overlap" else 12, binrange=(0, top), **style)
         axes.set_xlim(0, top)
+    elif np.ptp(values) < 30:
+        sns.histplot(frame, x="value", discrete=True, shrink=0.85, **style)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     else:
         sns.histplot(frame, x="value", bins=min(28, max(6, len(np.unique(values)))), **style)
     middle = float(np.median(values))
