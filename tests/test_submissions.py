@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from harness.datasets import NO_TRACK, open_dataset
+from harness.datasets.check import check_data
 from harness.errors import DataError
 from harness.predictions import check_submission, export_json, submittable, truth_as_predictions, write_parquet
 
@@ -148,6 +149,16 @@ def test_the_test_split_of_posetrack17_is_what_no_label_names(test_root):
     assert [sequence.name for sequence in data.sequences] == ["000345_bonn_test"] and data.fingerprint != before
     with pytest.raises(DataError, match="no labels of posetrack17 for split 'train'"):
         open_dataset("posetrack17", "train", root=root)
+
+
+def test_a_test_split_is_checked_by_its_images(test_root):
+    report = check_data(test_root / "18", name="posetrack18", splits=("test",), images="decode")
+    assert report.findings == () and report.usable
+    facts = report.splits["test"]
+    assert (facts["sequences"], facts["frames"], facts["label_files"]) == (2, 6, 0)
+    (test_root / f"18/images/test/{VIDEO}/000001.jpg").write_bytes(b"no picture")
+    report = check_data(test_root / "18", name="posetrack18", splits=("test",), images="decode")
+    assert [finding.kind for finding in report.findings] == ["image-broken"] and not report.usable
 
 
 @pytest.mark.parametrize(("name", "folder"), [("posetrack18", "18"), ("posetrack17", "17")])

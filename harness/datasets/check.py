@@ -22,7 +22,7 @@ from harness.datasets.images import images_fingerprint, missing_images
 from harness.datasets.json_files import read_json, sequence_name
 from harness.datasets.label_files import PLACES, LabelFiles, find_label_files
 from harness.datasets.layouts import parse
-from harness.datasets.registry import datasets
+from harness.datasets.registry import DatasetCard, datasets
 from harness.datasets.sequences import DataSet, Frame, Sequence
 from harness.errors import DataError
 from harness.skeletons import POSETRACK15, POSETRACK17
@@ -48,7 +48,7 @@ def check_data(
     """Look at all splits of the data set in `root` and report every problem with file and record.
 
     `name` is a registered data set, recognised from the files where it is not given; embedded data sets have the layout
-    of PoseTrack21. Raises DataError for a missing folder, UsageError for an unknown name.
+    of PoseTrack21. A test split that has images only is looked at where `splits` names it. Raises DataError for a missing folder, UsageError for an unknown name.
     """
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; give the folder that holds the images and labels")
@@ -61,7 +61,12 @@ def check_data(
         try:
             labels = find_label_files(layout, root, split)
         except DataError as error:
-            if splits or "several merged" in str(error) or "as .json and" in str(error):
+            bare = _without_labels(card, root, split) if splits else None
+            if bare is not None:
+                findings += _image_findings(bare, images)
+                videos[split] = {sequence.name for sequence in bare.sequences}
+                facts[split] = _counts([], len(bare)) | {"frames": bare.frame_count, "fingerprint": bare.fingerprint}
+            elif splits or "several merged" in str(error) or "as .json and" in str(error):
                 findings.append(Finding("no-labels", str(root), f"split {split}", str(error)))
             continue
         readable, problems = _label_findings(labels, root, layout)
@@ -86,6 +91,16 @@ def check_data(
         for video in sorted(videos[first] & videos[second]):
             findings.append(Finding("split-shared", str(root), video, f"in {first} and in {second}"))
     return Report(str(root), name, facts, tuple(findings))
+
+
+def _without_labels(card: DatasetCard, root: Path, split: str) -> DataSet | None:
+    """A split that can be read from its images alone."""
+    if split in card.evaluable:
+        return None
+    try:
+        return card.read(root, split)
+    except DataError:
+        return None
 
 
 def recognised(root: Path) -> str:
