@@ -25,7 +25,8 @@ def by_slice(records: Sequence[RunRecord], *, metric: str = "ap", joint: str = T
     bins = [name for name in dict.fromkeys(name for rows in found for name in rows) if not name.startswith("sequence:")]
     if bins in ([], ["all"]):
         raise UsageError(f"no run holds '{metric}' on slices; run `harness eval` again with this version")
-    names = labels(records)
+    short = [record.method.name for record in records]
+    names = short if len(set(short)) == len(short) else labels(records)
     columns = (Column("n", "joints", digits=0), *(Column(name, name) for name in names))
     rows = tuple(_row(label, names, [rows.get(label) for rows in found]) for label in bins)
     ground = next(iter(by_ground(records)))

@@ -74,6 +74,7 @@ def save(state: nn.Module | State, path: Path, *, about: Mapping[str, Any] | Non
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     save_file(plain, temporary, metadata=metadata)
+    temporary.chmod(0o644)  # the library makes files that only their owner can read
     digest = sha256_of(temporary)
     temporary.replace(path)
     return digest
