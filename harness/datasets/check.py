@@ -48,7 +48,8 @@ def check_data(
     """Look at all splits of the data set in `root` and report every problem with file and record.
 
     `name` is a registered data set, recognised from the files where it is not given; embedded data sets have the layout
-    of PoseTrack21. A test split that has images only is looked at where `splits` names it. Raises DataError for a missing folder, UsageError for an unknown name.
+    of PoseTrack21. A test split that has images only is looked at where `splits` names it. Raises DataError for a
+    missing folder, UsageError for an unknown name.
     """
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; give the folder that holds the images and labels")
