@@ -2,7 +2,18 @@
 
 from pathlib import Path
 
-from baselines import copy_previous, dcpose, dcpose_adaptive, fami, fami_simcc, hrnet, mean_pose, simcc, simple_baseline
+from baselines import (
+    copy_previous,
+    dcpose,
+    dcpose_adaptive,
+    fami,
+    fami_simcc,
+    hmta,
+    hrnet,
+    mean_pose,
+    simcc,
+    simple_baseline,
+)
 from harness.weights import register_manifest
 
 __all__ = [
@@ -11,6 +22,7 @@ __all__ = [
     "dcpose_adaptive",
     "fami",
     "fami_simcc",
+    "hmta",
     "hrnet",
     "mean_pose",
     "simcc",
