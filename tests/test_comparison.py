@@ -292,7 +292,7 @@ def test_slices_that_are_not_available_are_named():
 
 @pytest.mark.long
 def test_equally_good_runs_are_rarely_told_apart():
-    """Two runs that differ by chance alone, and by the scale of their scores: p is not small more often than it says."""
+    """Two runs that differ by chance alone, and by the scale of their scores: p is rarely small."""
     small = []
     for seed in range(120):
         sequences, first = random_run(seed, sequences=16, frames=8, people=(1, 3), flags=False)

@@ -49,6 +49,19 @@ def test_every_class_by_hand():
     assert [CLASSES[code] for code in codes[1]] == ["undetected"] * JOINTS
 
 
+def test_the_own_opposite_joint_comes_before_another_person_and_both_before_jitter():
+    first, other = standing(0), standing(300)
+    first[RIGHT] = first[LEFT] + (9, 0)
+    other[LEFT] = first[RIGHT] + (3, 0)
+    other[NOSE] = first[NOSE] + (9, 0)
+    pose = first.copy()
+    pose[LEFT] = first[RIGHT] + (1, 0)
+    pose[NOSE] = first[NOSE] + (8, 0)
+    matched = match_run((sequence_of([(0, 0, first), (0, 1, other)]),), predictions_of((0, 0, pose, 0.9)))
+    codes = pckh_classes(matched)[0]
+    assert (CLASSES[codes[LEFT]], CLASSES[codes[NOSE]]) == ("inversion", "swap")
+
+
 def test_rows_count_every_truth_joint_once_and_predictions_apart():
     diagnosis = diagnose(one_of_each())
     value = {row.metric: row for row in diagnosis.scores.select(joint="total").entries}

@@ -83,14 +83,14 @@ def nearest_truth(matched: Matched) -> Integers:
 
 
 def _bins(matched: Matched, assigned: Assigned, rank: Rank, near: Integers) -> NDArray[np.int64]:
-    """(n,) bin of every scored joint, `UNKNOWN` to drop it, `_SHARED` for a pose near nobody."""
+    """(n,) bin of every scored joint, `UNKNOWN` to drop it, `_SHARED` for a pose near nobody.
+
+    In slices of joints an unlabelled truth joint is in no bin, so that what is predicted for it drops out.
+    """
     scene = matched.table.scene
     if assigned.frames is not None:
         frames: NDArray[np.int64] = assigned.frames[scene.predicted.frame[rank.person]]
         return frames
     owner = np.where(rank.truth >= 0, rank.truth, near[rank.person])
     bins: NDArray[np.int64] = np.where(owner >= 0, assigned.cells[owner, rank.joint], _SHARED)
-    if assigned.level == "joint":
-        unlabelled = (owner >= 0) & ~scene.truth.present[owner, rank.joint]
-        bins[unlabelled] = UNKNOWN
     return bins
