@@ -230,7 +230,7 @@ def open_request(
             "export a submission instead: harness predict --boxes FILE, then harness export --predictions"
         )
     reasons = []
-    if needs_images and (missing := missing_images(dataset)):
+    if (needs_images or request.allow_missing_frames) and (missing := missing_images(dataset)):
         dataset = _without_missing(request, dataset, missing)
         reasons.append(f"{len(missing)} sequences without images left out")
     if request.limit is not None and request.limit < len(dataset):

@@ -182,3 +182,15 @@ def test_interrupt_ends_with_130(harness, monkeypatch) -> None:
     monkeypatch.setattr("harness.evaluate.evaluate_together", stop)
     answer = harness("eval", "--method", "mean_pose", *SMOKE)
     assert answer.code == 130 and "resumes" in answer.err
+
+
+def test_the_floor_leaves_out_the_same_sequences(harness, copied: Path) -> None:
+    shutil.rmtree(sorted((copied / "images" / "val").iterdir())[0])
+    answer = harness(
+        "eval", "--method", "hrnet", "--dataset", "posetrack21", "--data-root", copied, "--no-plots",
+        "--allow-missing-frames", "--results", copied.parent / "results",
+    )  # fmt: skip
+    assert answer.code == 0, answer.err
+    assert "groups of runs" not in answer.out and answer.out.count("†") >= 2
+    checked = harness("verify", "--results", copied.parent / "results", "--data-root", copied.parent)
+    assert checked.code == 0 and "not checked: data" in checked.out

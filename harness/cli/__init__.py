@@ -18,6 +18,7 @@ __all__ = ["cli", "main"]
 
 #: Verb -> the line that `harness --help` shows. The module harness.cli.<verb> is imported only when the verb is used.
 VERBS = {
+    "bench": "Measure what methods cost, and what limits them.",
     "compare": "Say whether one run is really better than another.",
     "data": "Make, list, check, describe and convert data sets.",
     "doctor": "Explain this environment and name the fix for known trouble.",

@@ -50,6 +50,7 @@ def command(
     from harness.inference import join_ranks
     from harness.methods import methods
     from harness.report import by_slice, leaderboard, render
+    from harness.report.comparable import by_ground
     from harness.request import Request
     from harness.results import Results
 
@@ -76,7 +77,8 @@ def command(
     records = [run.record for run in runs]
     click.echo(render(leaderboard(records), style).rstrip("\n"))
     if style in ("table", "markdown"):
-        click.echo("\n" + render(by_slice(records), style).rstrip("\n"))
+        for same in by_ground(records).values():
+            click.echo("\n" + render(by_slice(same), style).rstrip("\n"))
     for warning in dict.fromkeys(text for run in runs for text in run.record.warnings):
         note(f"note: {warning}")
     for run in runs:

@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 
 from harness.cli.options import results_option
+from harness.cli.output import note
 from harness.cli.table import chosen_runs
-from harness.errors import CheckError
+from harness.errors import CheckError, DataError
 from harness.results import StoredRun
 from harness.verify import Verification
 
@@ -38,7 +39,11 @@ def _verified(run: StoredRun, data_root: Path | None) -> Verification:
     from harness.reopen import images_now, reopen, rescorer, weights_path
     from harness.verify import verify
 
-    dataset = reopen(run.record, data_root)
+    try:
+        dataset = reopen(run.record, data_root)
+    except DataError as problem:
+        note(f"{run.id}: {problem}")
+        dataset = None
     return verify(
         run, rescore=rescorer(dataset) if dataset else None, weights=weights_path(run.record),
         fingerprint=dataset.fingerprint if dataset else None,
