@@ -1,0 +1,50 @@
+"""Floating point operations of a network, counted while it runs: what tables call FLOPs are multiply-adds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+__all__ = ["multiply_adds", "multiply_adds_of_layers"]
+
+
+def multiply_adds(module: nn.Module, clips: torch.Tensor) -> int:
+    """Multiply-adds of all convolutions and matrix products for clips (B,T,3,H,W), wherever they are made."""
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        module(clips)
+    return int(counter.get_total_flops() // 2)
+
+
+def multiply_adds_of_layers(module: nn.Module, clips: torch.Tensor) -> int:
+    """Multiply-adds of convolution and linear layers only, as published tables count them (hrnet.md 6).
+
+    >>> multiply_adds_of_layers(nn.Conv2d(2, 3, 3, padding=1), torch.zeros(1, 2, 4, 5))  # 3 x 3 x 2 x 3 x 20
+    1080
+    """
+    total = 0
+
+    def count(layer: nn.Module, _: Any, output: torch.Tensor) -> None:
+        nonlocal total
+        weight = layer.weight
+        assert isinstance(weight, torch.Tensor)  # noqa: S101
+        if isinstance(layer, nn.ConvTranspose2d):
+            # Every input cell meets the whole kernel; the output has as many more cells as the stride says.
+            stride = layer.stride[0] * layer.stride[1]
+            total += output.numel() // output.shape[1] // stride * weight.numel()
+        elif isinstance(layer, nn.Linear):
+            total += output.numel() * layer.in_features
+        else:
+            total += output.numel() * weight[0].numel()
+
+    counted = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
+    handles = [part.register_forward_hook(count) for part in module.modules() if isinstance(part, counted)]
+    try:
+        with torch.no_grad():
+            module(clips)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return total

@@ -1,0 +1,94 @@
+"""Runs of `harness eval` that are killed, and what they leave behind."""
+
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import torch
+
+from harness.cli import run
+
+#: Eight batches or so in four sequences: short, and with something to write all the time.
+COMMAND = (
+    "eval", "--method", "hrnet", "--weights", "random", "--dataset", "synthtrack-smoke", "--split", "train",
+    "--batch-size", "4", "--no-plots", "--no-floor",
+)  # fmt: skip
+
+
+def outcome(results: Path) -> tuple[dict, list[bytes], list[str]]:
+    """The one record without times, its predictions, and the names of all that lies beside it."""
+    (folder,) = {path.parent for path in results.glob("*/*/*/record.json")}
+    record = json.loads((folder / "record.json").read_text())
+    for name in ("created", "command", "cost", "digest"):
+        del record[name]
+    names = sorted(path.name for path in folder.iterdir())
+    return record, [path.read_bytes() for path in sorted(folder.glob("predictions-*"))], names
+
+
+#: Children start from a process that has imported everything and run nothing: quick, and free of other threads.
+SERVER = multiprocessing.get_context("forkserver")
+SERVER.set_forkserver_preload(["torch", "harness.evaluate", "harness.report", "baselines"])
+
+
+def in_child(results: Path, *, die_at_rename: int | None = None, after: bool = False) -> BaseProcess:
+    """Start the command in a process of its own; it may kill itself at its n-th rename, before or after it."""
+    child = SERVER.Process(target=_body, args=(results, die_at_rename, after, os.environ["HARNESS_CACHE"]))
+    child.start()
+    return child
+
+
+def _body(results: Path, die_at_rename: int | None, after: bool, cache: str) -> None:
+    os.setsid()
+    os.environ["HARNESS_CACHE"] = cache
+    torch.set_num_threads(1)
+    rename, renamed = Path.replace, []
+
+    def dying(path: Path, target: Path) -> Path:
+        renamed.append(path)
+        last = len(renamed) - 1 == die_at_rename
+        if last and not after:
+            os.killpg(0, signal.SIGKILL)
+        found = rename(path, target)
+        if last:
+            os.killpg(0, signal.SIGKILL)
+        return found
+
+    Path.replace = dying
+    os._exit(run([*COMMAND, "--results", str(results)]))
+
+
+def finished(results: Path) -> float:
+    """Run the command to its end in a child; the seconds it took."""
+    started = time.perf_counter()
+    child = in_child(results)
+    child.join(60)
+    assert child.exitcode == 0
+    return time.perf_counter() - started
+
+
+def ranks(results: Path, count: int = 2, restarts: int = 2) -> subprocess.Popen:
+    """Start the command under torchrun."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count),
+         "--max-restarts", str(restarts), "-m", "harness", *COMMAND, "--results", str(results)],
+        env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def descendants(process: int) -> list[int]:
+    """Processes below one, nearest first."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = status.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == process:
+            found.append(int(status.parent.name))
+    return found + [below for child in found for below in descendants(child)]

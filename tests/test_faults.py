@@ -1,0 +1,84 @@
+"""A run that is killed, at any moment and in any way, ends the same when the same command is given again."""
+
+import os
+import random
+import signal
+import time
+
+import fault_runs
+import pytest
+
+
+@pytest.fixture(scope="module")
+def unbroken(smoke_val, tmp_path_factory):
+    """What a run leaves behind that nobody disturbed, and its seconds."""
+    results = tmp_path_factory.mktemp("unbroken")
+    fault_runs.finished(results)  # makes the embedded data
+    again = tmp_path_factory.mktemp("unbroken")
+    seconds = fault_runs.finished(again)
+    expected = fault_runs.outcome(again)
+    assert fault_runs.outcome(results) == expected and len(expected[1]) == 1
+    assert expected[2] == [next(name for name in expected[2] if name.startswith("predictions-")), "record.json"]
+    return expected, seconds
+
+
+def killed_at(results, seconds):
+    child = fault_runs.in_child(results)
+    time.sleep(seconds)
+    if child.is_alive():
+        os.killpg(child.pid, signal.SIGKILL)
+    child.join(60)
+
+
+def killed_at_rename(results, number, after):
+    child = fault_runs.in_child(results, die_at_rename=number, after=after)
+    child.join(60)
+    return child.exitcode == -signal.SIGKILL
+
+
+def check(results, unbroken):
+    fault_runs.finished(results)
+    assert fault_runs.outcome(results) == unbroken[0]
+
+
+@pytest.mark.parametrize("share", [0.5])
+def test_killed_process_group(unbroken, tmp_path, share):
+    killed_at(tmp_path, share * unbroken[1])
+    check(tmp_path, unbroken)
+
+
+@pytest.mark.parametrize(("number", "after"), [(3, False), (6, True)])
+def test_killed_writer(unbroken, tmp_path, number, after):
+    assert killed_at_rename(tmp_path, number, after)
+    check(tmp_path, unbroken)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(10))
+def test_killed_process_group_at_random(unbroken, tmp_path, seed):
+    killed_at(tmp_path, random.Random(seed).uniform(0.02, 1.1) * unbroken[1])
+    check(tmp_path, unbroken)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(10))
+def test_killed_writer_at_random(unbroken, tmp_path, seed):
+    generator = random.Random(seed)
+    killed_at_rename(tmp_path, generator.randrange(8), generator.random() < 0.5)
+    check(tmp_path, unbroken)
+
+
+@pytest.mark.long
+def test_killed_again_and_again(unbroken, tmp_path):
+    generator = random.Random(7)
+    for _ in range(5):
+        killed_at(tmp_path, generator.uniform(0.1, 0.7) * unbroken[1])
+    check(tmp_path, unbroken)
+
+
+def test_two_identical_runs_at_once(unbroken, tmp_path):
+    children = [fault_runs.in_child(tmp_path) for _ in range(2)]
+    for child in children:
+        child.join(120)
+        assert child.exitcode == 0
+    assert fault_runs.outcome(tmp_path)[:2] == unbroken[0][:2]
