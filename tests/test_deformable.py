@@ -1,6 +1,9 @@
 """Deformable convolution against the goldens, forward and backward, and against plain convolution."""
 
+import sys
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -136,3 +139,43 @@ def test_torchvision_and_plain_torch_agree(number: int) -> None:
     rest = {"mask": case["mask"], **geometry}
     arguments = case["x"], case["offset"], case["weight"], case["bias"]
     close(deform_conv2d_in_torch(*arguments, **rest), deform_conv2d(*arguments, **rest))
+
+
+def fake_torchvision(monkeypatch, function) -> None:
+    """A package of that name whose only operator is `function`."""
+    package, operators = ModuleType("torchvision"), ModuleType("torchvision.ops")
+    package.__spec__ = ModuleSpec("torchvision", None)
+    operators.deform_conv2d = function
+    package.ops = operators
+    monkeypatch.setitem(sys.modules, "torchvision", package)
+    monkeypatch.setitem(sys.modules, "torchvision.ops", operators)
+
+
+def test_torchvision_whose_operators_do_not_load_is_left_alone(monkeypatch) -> None:
+    def broken(*_arguments):
+        raise RuntimeError("Couldn't load custom C++ ops")
+
+    fake_torchvision(monkeypatch, broken)
+    assert deformable._find_compiled() is None
+
+
+def test_torchvision_is_used_where_it_loads(monkeypatch) -> None:
+    """By the order of its arguments: input, offset, weight, bias, stride, padding, dilation, mask."""
+    calls = []
+
+    def compiled(features, offset, weight, bias=None, stride=1, padding=0, dilation=1, mask=None):
+        calls.append((stride, padding, dilation))
+        return deform_conv2d_in_torch(
+            features, offset, weight, bias, mask=mask, stride=stride, padding=padding, dilation=dilation
+        )
+
+    fake_torchvision(monkeypatch, compiled)
+    found = deformable._find_compiled()
+    assert found is compiled
+    monkeypatch.setattr(deformable, "_compiled", found)
+    case, geometry = load_case(3)
+    close(
+        deform_conv2d(case["x"], case["offset"], case["weight"], case["bias"], mask=case["mask"], **geometry),
+        case["y_dcnv2"],
+    )
+    assert calls[-1] == (2, 1, 1)
