@@ -40,7 +40,7 @@ def per_joint_bars(records: Sequence[RunRecord], *, metric: str = "ap", slice: s
         for group, value in record.table.groups(metric, slice=slice).items()
     ]
     with theme():
-        figure = new_figure(max(7.5, 2.2 + 0.115 * 8 * (len(order) + 1.4)), 3.3)
+        figure = new_figure(max(7.5, 2.4 + 0.175 * 8 * (len(order) + 1.4)), 3.3)
         axes = figure.add_subplot()
         sns.barplot(
             pd.DataFrame(rows), x="group", y="value", hue="run",
@@ -171,6 +171,8 @@ def _caption(records: Sequence[RunRecord]) -> list[str]:
     commits = ", ".join(sorted({short_commit(record.environment.commit) for record in records}))
     partial = ["† partial, not comparable"] if any(record.partial for record in records) else []
     facts = [f"preset: {', '.join(_presets(records))}", f"device: {machines}", f"commit {commits}", *partial]
+    if any("intervals" in record.scoring for record in records):
+        facts.append("thin lines: 95 % interval over sequences")
     return [f"{ground_of(records[0])}", "; ".join(facts)]
 
 
