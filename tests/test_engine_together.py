@@ -8,16 +8,19 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from test_engine import boxes, bright, data  # noqa: F401
+from test_engine import Columns, boxes, bright, data  # noqa: F401
 from torch.distributed import HashStore
 
 from harness.errors import DataError, HarnessError, UsageError
 from harness.inference import Asked, Ranks, Settings, predict, predict_together
 from harness.inference.images import read_image
-from harness.inference.shards import in_use
+from harness.inference.shards import Shards, in_use
 from harness.inference.spread import batch_spread
 
 SMALL = Settings(batch_size=2)
+EMPTY = Columns(
+    np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, 4)), np.zeros(0), np.zeros(0, np.int64)
+)  # fmt: skip
 
 
 def boxed(boxes, rows):  # noqa: F811
@@ -160,6 +163,23 @@ def test_ranks_hand_out_every_number_once_and_longest_first():
     first, second = one.shared([5, 3, 9]), two.shared([5, 3, 9])
     assert [next(first), next(second), next(first)] == [5, 3, 9]
     assert not list(second) and not list(first)
+
+
+def test_very_many_sequences_are_handed_out_several_at_once():
+    store, numbers = HashStore(), list(range(1000))
+    one, two = (Ranks(rank, 2, 1, store).named("job").shared(numbers) for rank in range(2))
+    found = [next(one), *two, *one]
+    assert sorted(found) == numbers and store.num_keys() == 1
+    assert int(store.get("job/next")) >= 1000
+
+
+def test_very_many_shards_lie_in_folders_of_a_thousand(data, tmp_path):  # noqa: F811
+    many = replace(data, sequences=data.sequences * 400)
+    shards = Shards(tmp_path, many, {})
+    nobody = predict(bright(), replace(data, sequences=data.sequences[:1]), boxed(EMPTY, slice(0)))[0]
+    shards.save(1002, nobody)
+    assert [path.name for path in tmp_path.glob("0001/*.parquet")] == ["001002-a.parquet"]
+    assert shards.load(1002) == nobody and shards.load(3) is None
 
 
 def test_ranks_without_a_folder_are_refused(data, boxes):  # noqa: F811

@@ -10,8 +10,8 @@ import torch
 from harness.codecs import build_codec, read_as
 from harness.errors import WeightsError
 from harness.inference.loaded import Loaded
-from harness.methods import MethodCard, methods
-from harness.weights import LoadedWeights, load, parameter_count
+from harness.methods import MethodCard, card_of
+from harness.weights import LoadedWeights, load, parameter_count, sha256_of
 
 __all__ = ["RANDOM", "Ready", "load_method"]
 
@@ -40,15 +40,15 @@ def load_method(
     `codec` reads the outputs otherwise than the preset does, where both are of one form. Raises UsageError for an
     unknown name or preset or a codec that does not fit, WeightsError where weights are missing or do not fit.
     """
-    card = method if isinstance(method, MethodCard) else methods[method]
+    card = method if isinstance(method, MethodCard) else card_of(method, weights)
     preset_name, chosen = card.preset(preset)
     chosen = read_as(chosen, codec) if codec else chosen
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         module = card.build(chosen.options)
-    source = weights or chosen.weights
-    loaded = None
-    if source is None and module.state_dict():
+    source = None if card.file else weights or chosen.weights
+    loaded = LoadedWeights("", card.file, sha256_of(card.file), "its own file") if card.file else None
+    if loaded is None and source is None and module.state_dict():
         raise WeightsError(
             f"method '{card.name}' has no shipped weights for preset '{preset_name}'; "
             "name a checkpoint with --weights FILE"

@@ -1,8 +1,8 @@
 """Several processes at one job: sequences are handed out from the store that torchrun keeps, one at a time.
 
-There are no collectives: a rank takes the next number of a counter, works, and takes another, so a fast rank does more
-and none waits. A rank that dies is started again by torchrun (`--max-restarts`), with counters at their beginning;
-what is finished lies on the disk and is not done again.
+There are no collectives: a rank takes the next number of a counter, works, and takes another (a few at once where
+there are very many), so a fast rank does more and none waits. A rank that dies is started again by torchrun
+(`--max-restarts`), with counters at their beginning; what is finished lies on the disk and is not done again.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from harness.errors import HarnessError
 
 __all__ = ["ALONE", "Ranks", "join_ranks"]
 
+#: How often a rank asks for more at least, if there is enough to do: seldom enough for a store that a thousand ask.
+_ROUNDS = 64
 #: Seconds between looks at a counter while waiting for the others.
 _PAUSE = 0.02
 
@@ -57,8 +59,9 @@ class Ranks:
         if self.store is None:
             yield from numbers
             return
-        while (place := self.store.add("next", 1) - 1) < len(numbers):
-            yield numbers[place]
+        at_once = max(1, len(numbers) // (_ROUNDS * self.size))
+        while (place := self.store.add("next", at_once) - at_once) < len(numbers):
+            yield from numbers[place : place + at_once]
 
     def gathered(self, facts: dict[str, Any]) -> list[dict[str, Any]]:
         """What every rank has to say at its end, for the first (which waits for all); nothing for the others."""

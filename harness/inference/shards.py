@@ -20,6 +20,10 @@ from harness.predictions import Predictions, read_parquet, write_parquet
 __all__ = ["Shards", "in_use"]
 
 
+#: Files in one folder, beyond which network disks become slow.
+_PER_FOLDER = 1000
+
+
 class Shards:
     """The finished sequences of one request, in a folder (None: nothing is kept).
 
@@ -63,7 +67,10 @@ class Shards:
 
     def _path(self, number: int) -> Path:
         name = re.sub(r"[^\w.-]+", "_", self.dataset.sequences[number].name)
-        return (self.folder or Path()) / f"{number:06d}-{name}.parquet"
+        folder = self.folder or Path()
+        if len(self.dataset) > _PER_FOLDER:
+            folder /= f"{number // _PER_FOLDER:04d}"
+        return folder / f"{number:06d}-{name}.parquet"
 
 
 def _claim(path: Path, request: Mapping[str, object]) -> None:
@@ -115,7 +122,7 @@ def in_use(folder: Path | None, *, emptied: bool = False) -> Iterator[None]:
     try:
         if emptied:
             for path in folder.iterdir():
-                path.unlink()
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
             fcntl.flock(descriptor, fcntl.LOCK_SH)
         yield
         with suppress(OSError):
