@@ -225,5 +225,5 @@ def test_released_loss_is_the_sum_over_rough_and_final_maps() -> None:
     module = card.build(card.presets["tiny"].options).eval()
     states = module(golden_input(1, 3, 3, 32, 32), states=True)
     targets = Targets(torch.rand(1, 17, 8, 8), torch.ones(1, 17))
-    by_hand = sum(float((maps - targets.values).square().mean()) for maps in (states.heatmaps, states.rough[:, 0]))
+    by_hand = sum((maps - targets.values).square().mean().item() for maps in (states.heatmaps, states.rough[:, 0]))
     assert losses["dcpose_released"](states, targets).item() == pytest.approx(by_hand, rel=1e-5)
