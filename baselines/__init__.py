@@ -11,6 +11,7 @@ from baselines import (
     hmta,
     hrnet,
     mean_pose,
+    onnx,
     simcc,
     simple_baseline,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "hmta",
     "hrnet",
     "mean_pose",
+    "onnx",
     "simcc",
     "simple_baseline",
 ]

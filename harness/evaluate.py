@@ -26,7 +26,7 @@ from harness.inference import (
     load_method,
     predict_together,
 )
-from harness.methods import methods
+from harness.methods import card_of
 from harness.people import afterwards, check_people, open_boxes
 from harness.predictions import Predictions, write_parquet
 from harness.records import Partial, PredictionsFile, RunRecord
@@ -186,7 +186,7 @@ def prepare(request: Request, *, scored: bool = False, progress: Progress | None
 
     Data that are to be `scored` need labels.
     """
-    preset = methods[request.method].preset(request.preset)[1]
+    preset = card_of(request.method, request.weights).preset(request.preset)[1]
     check_split(request.dataset, request.split)
     problems: list[HarnessError] = []
     try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from harness.errors import UsageError
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from harness.datasets.sequences import DataSet
 
-__all__ = ["CropSpec", "Method", "MethodCard", "Preset", "Published", "methods", "register_method"]
+__all__ = ["CropSpec", "Method", "MethodCard", "Preset", "Published", "card_of", "methods", "register_method"]
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,9 @@ class MethodCard:
     """Everything a table, a page or a reader wants to know of a method, and how to build it.
 
     `build(preset.options)` returns an untrained torch module; weights are loaded strictly by the harness. A method that
-    is not trained by gradients has `fit(dataset)`, which returns the state dict learned from a train split.
+    is not trained by gradients has `fit(dataset)`, which returns the state dict learned from a train split. A method
+    that a user's file describes has no presets but `read(path)`, which returns the card that the file makes; `file` is
+    then where `build` finds the network with its weights.
     """
 
     name: str
@@ -111,16 +114,26 @@ class MethodCard:
     published: tuple[Published, ...] = ()
     notes: str = ""
     fit: Callable[[DataSet], Mapping[str, torch.Tensor]] | None = None
+    read: Callable[[Path], MethodCard] | None = None
+    file: Path | None = None
 
     def preset(self, name: str | None) -> tuple[str, Preset]:
         """The named preset (None: the default) with its name; UsageError names the known ones."""
         chosen = name or self.default_preset
+        if self.read is not None:
+            raise UsageError(f"method '{self.name}' is described by a file; name it with --weights FILE.toml")
         if chosen not in self.presets:
             raise UsageError(f"method '{self.name}' has no preset '{chosen}'; it has {', '.join(self.presets)}")
         return chosen, self.presets[chosen]
 
 
 methods: Registry[MethodCard] = Registry("method", before_lookup=load_plugins)
+
+
+def card_of(name: str, weights: str | Path | None = None) -> MethodCard:
+    """The card of a method by name; for one that a file describes, the card that `weights` makes."""
+    card = methods[name]
+    return card.read(Path(weights)) if card.read is not None and weights is not None else card
 
 
 def register_method(card: MethodCard) -> MethodCard:

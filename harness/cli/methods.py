@@ -46,8 +46,9 @@ def show_method(name: str, style: str) -> None:
     click.echo(click.wrap_text(card.summary, width=_WIDTH))
     if card.notes:
         click.echo("\n" + click.wrap_text(card.notes, width=_WIDTH, preserve_paragraphs=True))
-    click.echo("\nPresets")
-    emit_rows([{"preset": _marked(key, card), **_preset(value)} for key, value in card.presets.items()], "table")
+    if card.presets:
+        click.echo("\nPresets")
+        emit_rows([{"preset": _marked(key, card), **_preset(value)} for key, value in card.presets.items()], "table")
     if card.published:
         click.echo("\nPublished (percent AP)")
         emit_rows(
