@@ -150,8 +150,8 @@ card = register_method(
             "fed BGR, as upstream's are; mmpose's RGB. Outputs are the bins of x and then of y in one row. Evaluated "
             "without flip test, as every method here is; with --flip, as upstream, vectors shift by one bin. The "
             "authors published no result on PoseTrack; on COCO val (person boxes of AP 56.4) SimDR W48 256x192 reaches "
-            "75.9, HRNet 75.1. Weights: COCO checkpoints by the authors, none on PoseTrack. The tiny preset is ours "
-            "and not trained yet."
+            "75.9, HRNet 75.1. Weights: COCO checkpoints by the authors, none on PoseTrack; not fetched here. The tiny "
+            "preset is ours and not trained yet."
         ),
     )
 )
