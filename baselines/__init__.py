@@ -14,6 +14,7 @@ from baselines import (
     onnx,
     simcc,
     simple_baseline,
+    vitpose,
 )
 from harness.weights import register_manifest
 
@@ -29,6 +30,7 @@ __all__ = [
     "onnx",
     "simcc",
     "simple_baseline",
+    "vitpose",
 ]
 
 register_manifest(Path(__file__).parent / "weights" / "manifest.toml")

@@ -31,6 +31,7 @@ def convert(module: nn.Module, source: str | Path, out: Path, *, to: str = OURS)
         save(module, out, about={"converted_from": loaded.path.name, "sha256": loaded.sha256})
         return loaded
     theirs = {target.theirs(key): value.cpu().contiguous() for key, value in module.state_dict().items()}
+    theirs = target.pack(theirs) if target.pack else theirs
     out.parent.mkdir(parents=True, exist_ok=True)
     temporary = out.with_name(f".{out.name}.{os.getpid()}")
     torch.save({target.wrapper: theirs} if target.wrapper else theirs, temporary)

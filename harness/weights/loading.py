@@ -122,6 +122,7 @@ def _check_hash(path: Path, expected: str | None) -> str:
 
 
 def _renamed(state: State, key_map: KeyMap, path: Path) -> dict[str, torch.Tensor]:
+    state = key_map.unpack(state) if key_map.unpack else state
     renamed = {key_map.ours(key): value for key, value in state.items()}
     if len(renamed) < len(state):
         raise WeightsError(f"{path}: two keys of the {key_map.source} checkpoint mean the same tensor; it is damaged")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 __all__ = ["DEFAULT_SOURCES", "MMPOSE", "MMPOSE_0", "OFFICIAL", "KeyMap", "recognise", "strip_wrapper"]
 
@@ -13,7 +14,8 @@ class KeyMap:
     """How the keys of one source translate to ours: pairs of prefixes (theirs, ours), the first that fits counts.
 
     A key that no prefix fits keeps its name, and then has to be one of the network's. `wrapper` is the entry of a
-    checkpoint that the source's own programs look for, "" for a bare state dict.
+    checkpoint that the source's own programs look for, "" for a bare state dict. Where tensors differ by more than
+    their names, `unpack` makes of the source's those that the prefixes know, and `pack` the other way.
 
     >>> MMPOSE.ours("head.final_layer.bias"), MMPOSE.theirs("conv1.weight"), MMPOSE.theirs("final_layer.bias")
     ('final_layer.bias', 'backbone.conv1.weight', 'head.final_layer.bias')
@@ -22,6 +24,8 @@ class KeyMap:
     source: str
     prefixes: tuple[tuple[str, str], ...] = ()
     wrapper: str = "state_dict"
+    unpack: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
+    pack: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
 
     def ours(self, key: str) -> str:
         """Their key as the network calls it."""
