@@ -168,6 +168,22 @@ def test_harness_toml_beside_the_data_sets_defaults(harness, copied: Path) -> No
     assert evaluate(harness, copied).code == 2
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("export = 3", "expected a table"),
+        ("export = []", "expected a table"),
+        ("[export]\nfill_missing = [1]", "fill_missing is [1]"),
+        ("[export]\nsplit = {a = 1}", "split is {'a': 1}"),
+        ("[export]\noutput = 5\nsplit = 7", "no split '7'"),
+    ],
+)
+def test_a_harness_toml_of_wrong_kinds_is_named(harness, tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "harness.toml").write_text(text)
+    answer = harness("export", "--check", "x", "--dataset", "posetrack18", "--data-root", str(tmp_path))
+    assert answer.code == 2 and message in answer.err
+
+
 def test_environment_variables_mirror_options(harness, monkeypatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HARNESS_EVAL_METHOD", "hrnettt")
     assert "hrnettt" in harness("eval").err

@@ -1,3 +1,4 @@
+import gc
 import gzip
 import json
 from pathlib import Path
@@ -268,7 +269,15 @@ def test_junk_anywhere_is_read_or_named_but_never_trips(tmp_path):
                         columns.frames(0)
                         list(check_labels(columns, damaged, "a.json", name="v", base=0))
                     except DataError as error:
-                        assert str(error).startswith("a.json: ") and "\n" not in str(error)
+                        assert str(error).startswith("a.json: ") and "\n" not in str(error) and len(str(error)) < 300
+
+
+def test_the_cycle_collector_runs_on_after_reading(tmp_path):
+    read(tmp_path, document([person()]))
+    assert gc.isenabled()
+    with pytest.raises(DataError):
+        read(tmp_path, {"images": 3})
+    assert gc.isenabled()
 
 
 def test_truncated_gzip_is_named(tmp_path):

@@ -72,7 +72,7 @@ def run_options(function: Callable[..., Any]) -> Callable[..., Any]:
                      show_default=True, help="What networks compute in."),
         click.option("--crop-path", type=click.Choice(["reference", "device"]), default="reference", show_default=True,
                      help="Crops by OpenCV, or by the same rule on the device from frames uploaded once."),
-        click.option("--fold/--no-fold", default=True, show_default=True,
+        click.option("--fold/--no-fold", default=False, show_default=True,
                      help="Fold batch normalisation into convolutions: faster, and changes rounding only."),
         click.option("--deterministic", is_flag=True, help="Only algorithms that repeat themselves bit for bit."),
         click.option("--keep-going", is_flag=True, help="Leave out sequences that fail and list them at the end."),
@@ -92,12 +92,27 @@ def _read_defaults(ctx: click.Context, _: click.Parameter, root: Path | None) ->
     path = root / "harness.toml" if root else None
     if path is not None and path.is_file():
         try:
-            table = tomllib.loads(path.read_text(encoding="utf-8")).get(ctx.info_name or "", {})
+            table: Any = tomllib.loads(path.read_text(encoding="utf-8")).get(ctx.info_name or "", {})
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
             raise UsageError(f"{path}: not valid TOML ({problem}); correct or remove it") from None
-        known = {parameter.name for parameter in ctx.command.params}
+        if not isinstance(table, dict):
+            raise UsageError(f"{path}: {ctx.info_name} is {table!r}, expected a table: [{ctx.info_name}]")
+        known = {parameter.name: parameter for parameter in ctx.command.params}
         named = {key.replace("-", "_"): value for key, value in table.items()}
-        for key in named.keys() - known:
-            raise UsageError(f"{path}: [{ctx.info_name}] has '{key}', which is no option of this command")
+        for key, value in named.items():
+            if key not in known:
+                raise UsageError(f"{path}: [{ctx.info_name}] has '{key}', which is no option of this command")
+            named[key] = _as_typed(value, known[key], f"{path}: [{ctx.info_name}] {key}")
         ctx.default_map = {**(ctx.default_map or {}), **named}
     return root
+
+
+def _as_typed(value: Any, option: click.Parameter, record: str) -> Any:
+    """A value of harness.toml as somebody would have typed it, for click to convert; a list where options repeat."""
+    if isinstance(value, list) and getattr(option, "multiple", False):
+        return [_as_typed(item, option, record) for item in value]
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str | int | float):
+        return str(value)
+    raise UsageError(f"{record} is {value!r}, expected a text, a number, true or false")

@@ -182,7 +182,7 @@ def _image_name(entry: Record, source: str, position: int) -> str:
     image = _scalar(entry.get("image"))
     name = _scalar(image.get("name")) if isinstance(image, dict) else image
     if name is not None and (not isinstance(name, str) or "\0" in name):
-        raise DataError(f"{source}: frame {position}: image name is {name!r}, expected a path")
+        raise DataError(f"{source}: frame {position}: image name is {repr(name)[:80]}, expected a path")
     return name or ""
 
 

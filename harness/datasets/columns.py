@@ -6,7 +6,7 @@ import re
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import chain
+from itertools import accumulate, chain, pairwise
 from typing import Any
 
 import numpy as np
@@ -91,7 +91,8 @@ def frame_number(image: str) -> int:
     (12, 7, -1)
     """
     found = _NUMBER.match(image, image.rfind("/") + 1)
-    return int(found.group()) if found and len(found.group()) <= 18 else NO_NUMBER
+    digits = found.group() if found else ""
+    return int(digits) if 0 < len(digits) <= 18 else NO_NUMBER
 
 
 def rows_of_numbers(
@@ -161,7 +162,7 @@ def integers(values: list[Any], *, missing: int, what: str, record: Callable[[in
         return np.array(values, dtype=np.int64)
     except OverflowError:
         row = next(row for row, value in enumerate(values) if not NO_TRACK <= value < -NO_TRACK)
-        raise DataError(f"{record(row)}: {what} {values[row]} does not fit 64 bits") from None
+        raise DataError(f"{record(row)}: {what} {repr(values[row])[:40]} does not fit 64 bits") from None
 
 
 def _whole(value: Any, what: str, record: Callable[[int], str], row: int) -> int:
@@ -180,7 +181,7 @@ def polygons(outlines: list[tuple[Any, Any]], record: Callable[[int], str]) -> l
     flat = [numbers(list(chain.from_iterable(axis)), what="ignore region", record=lambda at: record(owner[at]))
             for axis in zip(*outlines, strict=True)]  # fmt: skip
     points = np.stack(flat, axis=1) if flat else np.zeros((0, 2))
-    return np.split(points, np.cumsum(lengths)[:-1]) if lengths else []
+    return [points[start:stop] for start, stop in pairwise(accumulate(lengths, initial=0))]
 
 
 def xyxy(xywh: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -201,4 +202,4 @@ def _size(image: dict[str, Any], record: Callable[[int], str], row: int) -> tupl
         return None
     if type(width) is int and type(height) is int and 0 < width < LARGEST_PIXEL and 0 < height < LARGEST_PIXEL:
         return width, height
-    raise DataError(f"{record(row)}: width and height are {width!r} and {height!r}, expected pixels")
+    raise DataError(f"{record(row)}: width and height are {repr(width)[:40]} and {repr(height)[:40]}, expected pixels")

@@ -49,6 +49,7 @@ def parse_images(document: Record, source: str, *, predictions: bool = False) ->
     labelled = _labelled(taken, frame)
     raw = people.rows("keypoints", 3 * len(names), blank=0.0)
     points = _to_skeleton(raw.reshape(len(frame), len(names), 3), names, fill=0.0)
+    x, y, third = (np.ascontiguousarray(values) for values in np.moveaxis(points, 2, 0))
     heads = xyxy(people.rows("bbox_head", 4))  # DetectAndTrack's conversion has the corners instead, as head_box
     return Columns(
         source=source,
@@ -59,9 +60,9 @@ def parse_images(document: Record, source: str, *, predictions: bool = False) ->
         labelled=labelled,
         sizes=image_sizes(taken, lambda position: _image(source, position, taken[position])),
         frame=frame,
-        joints=np.ascontiguousarray(points[:, :, :2]),
-        third=np.ascontiguousarray(points[:, :, 2]),
-        present=points.any(axis=2),
+        joints=np.stack([x, y], axis=2),
+        third=third,
+        present=(x != 0) | (y != 0) | (third != 0),
         scores=_to_skeleton(people.rows("scores", len(names), when=predictions), names, fill=np.nan),
         visibility=_visibility(people, names),
         boxes=xyxy(people.rows("bbox", 4)),
@@ -100,11 +101,15 @@ class _People:
 
 
 def _annotation(source: str, row: int, annotation: Record) -> str:
-    return f"{source}: annotation {row} (id {annotation.get('id')}, image {annotation.get('image_id')})"
+    return f"{source}: annotation {row} (id {_short(annotation.get('id'))}, image {_short(annotation.get('image_id'))})"
 
 
 def _image(source: str, position: int, image: Record) -> str:
-    return f"{source}: image {position} ({image.get('file_name', 'no file_name')})"
+    return f"{source}: image {position} ({_short(image.get('file_name', 'no file_name'))})"
+
+
+def _short(value: Any) -> str:
+    return str(value)[:80]
 
 
 def _image_ids(images: list[Record], source: str) -> tuple[NDArray[np.int64], list[int]]:
@@ -128,7 +133,7 @@ def _places(
     if None in found:
         row = found.index(None)
         record = _annotation(source, row, annotations[row])
-        raise DataError(f"{record}: image_id {ids[row]!r} is not the id of any image of the file")
+        raise DataError(f"{record}: image_id {repr(ids[row])[:40]} is not the id of any image of the file")
     frame = np.array(found, dtype=np.int64)
     if len(first) == len(original):
         order = np.argsort(frame, kind="stable")
@@ -142,7 +147,7 @@ def _file_names(images: list[Record], source: str, *, required: bool) -> tuple[s
     names = tuple([image.get("file_name", "") for image in images])
     if set(map(type, names)) - {str} or (required and "" in names) or "\0" in "".join(names):
         at = next(at for at, name in enumerate(names) if not isinstance(name, str) or not name or "\0" in name)
-        raise DataError(f"{_image(source, at, images[at])}: file_name is {names[at]!r}, expected a path")
+        raise DataError(f"{_image(source, at, images[at])}: file_name is {repr(names[at])[:80]}, expected a path")
     return names
 
 
@@ -175,7 +180,7 @@ def _records(document: Record, key: str, source: str) -> list[Record]:
 def _joint_names(document: Record, source: str) -> list[str]:
     categories = _records(document, "categories", source)
     if len(categories) != 1 or categories[0].get("name") != "person":
-        found = listed([str(category.get("name")) for category in categories]) or "none"
+        found = listed([_short(category.get("name")) for category in categories]) or "none"
         raise DataError(f"{source}: expected exactly one category 'person', found {found}")
     names = categories[0].get("keypoints")
     if not isinstance(names, list) or set(map(type, names)) - {str} or len(set(names)) != len(names):

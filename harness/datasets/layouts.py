@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from itertools import compress
 from pathlib import Path
@@ -29,7 +32,20 @@ _BASES = {"annolist": 1, "images": 0}
 
 def read_columns(path: Path, *, predictions: bool = False) -> Columns:
     """Parse one file of either layout, `.json` or `.json.gz`; DataError naming file and record if it is malformed."""
-    return parse(read_json(path), str(path), predictions=predictions)
+    with _uncollected():
+        return parse(read_json(path), str(path), predictions=predictions)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without the cycle collector: parsed JSON holds no cycles, and walking it takes a seventh of the reading."""
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if running:
+            gc.enable()
 
 
 def parse(document: Any, source: str, *, predictions: bool = False) -> Columns:
