@@ -37,7 +37,7 @@ def deform_conv2d(
     >>> deform_conv2d(ones, torch.full((1, 2, 3, 3), 0.5), torch.ones(1, 1, 1, 1))[0, 0].tolist()
     [[1.0, 1.0, 0.5], [1.0, 1.0, 0.5], [0.5, 0.5, 0.25]]
     """
-    if _compiled is not None:
+    if _compiled is not None and not features.is_meta:  # where products are only counted, ours shows them
         return _compiled(features, offset, weight, bias, stride, padding, dilation, mask)
     return deform_conv2d_in_torch(
         features, offset, weight, bias, mask=mask, stride=stride, padding=padding, dilation=dilation

@@ -32,9 +32,15 @@ def list_methods(style: str) -> None:
 @format_option("table", "json")
 def show_method(name: str, style: str) -> None:
     """Show a method's card: paper, presets, weights, published numbers."""
+    from harness.inference.flops import sizes
+
     card = methods[name]
+    counted = sizes(card)
     if style == "json":
-        presets = {key: _preset(value) for key, value in card.presets.items()}
+        presets = {
+            key: {**_preset(value), "parameters": counted[key][0], "multiply_adds": counted[key][1]}
+            for key, value in card.presets.items()
+        }
         published = [vars(row) for row in card.published]
         emit_json({**_row(card), "notes": card.notes, "presets": presets, "published": published})
         return
@@ -47,8 +53,10 @@ def show_method(name: str, style: str) -> None:
     if card.notes:
         click.echo("\n" + click.wrap_text(card.notes, width=_WIDTH, preserve_paragraphs=True))
     if card.presets:
-        click.echo("\nPresets")
-        emit_rows([{"preset": _marked(key, card), **_preset(value)} for key, value in card.presets.items()], "table")
+        click.echo("\nPresets (G: 10^9 multiply-adds for one person; tables often count units of 2^30)")
+        emit_rows(
+            [_counted(_marked(key, card), preset, *counted[key]) for key, preset in card.presets.items()], "table"
+        )
     if card.published:
         click.echo("\nPublished (percent AP)")
         emit_rows(
@@ -73,6 +81,11 @@ def _preset(preset: Preset) -> dict[str, Any]:
         "input": f"{height}x{width}", "frames": _frames(preset), "codec": preset.codec,
         "weights": preset.weights or "not shipped: give --weights",
     }  # fmt: skip
+
+
+def _counted(name: str, preset: Preset, parameters: int, multiply_adds: int) -> dict[str, Any]:
+    sized = {"parameters": f"{parameters / 1e6:.2f} M", "cost": f"{multiply_adds / 1e9:.3g} G"}
+    return {"preset": name, **sized, **_preset(preset)}
 
 
 def _frames(preset: Preset) -> str:

@@ -8,7 +8,10 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-__all__ = ["multiply_adds", "multiply_adds_of_layers"]
+from harness.methods import MethodCard, Preset
+from harness.weights import parameter_count
+
+__all__ = ["multiply_adds", "multiply_adds_of_layers", "sizes"]
 
 
 def multiply_adds(module: nn.Module, clips: torch.Tensor) -> int:
@@ -48,3 +51,27 @@ def multiply_adds_of_layers(module: nn.Module, clips: torch.Tensor) -> int:
         for handle in handles:
             handle.remove()
     return total
+
+
+def sizes(card: MethodCard) -> dict[str, tuple[int, int]]:
+    """Parameters, and multiply-adds of one clip, of every preset; nothing is computed, so that large ones are quick.
+
+    Sampling, normalisation and activations do not count; deformable convolutions do, by their products. Networks that
+    differ in neither options, input nor frames are counted once.
+    """
+    counted: dict[str, tuple[int, int]] = {}
+    found = {}
+    for name, preset in card.presets.items():
+        same = repr((preset.options, preset.crop.size, preset.support))
+        if same not in counted:
+            counted[same] = _size(card, preset)
+        found[name] = counted[same]
+    return found
+
+
+def _size(card: MethodCard, preset: Preset) -> tuple[int, int]:
+    width, height = preset.crop.size
+    with torch.device("meta"):
+        module = card.build(preset.options).eval()
+        clips = torch.zeros(1, len(preset.support), 3, height, width)
+    return parameter_count(module), multiply_adds(module, clips) if preset.support else 0
