@@ -115,7 +115,7 @@ def forward_bound(quick: bool) -> None:
     print(f"end to end over the network alone, synthtrack, {len(boxes)} clips, {torch.get_num_threads()} threads")
     for name in ("hrnet", "simple_baseline", "simcc", "dcpose", FIVE):
         method = load_method(name, preset="tiny", weights=RANDOM).method
-        quickest = placed(method, CPU, fold=True)
+        quickest = placed(method, CPU, fold=False)
         width, height = method.preset.crop.size
         clips = torch.randn(32, len(method.preset.support), height, width, 3).permute(0, 1, 4, 2, 3)
         rounds = len(boxes) // 32
@@ -199,7 +199,7 @@ def paths(quick: bool) -> None:
     print(f"settings against the reference, hrnet tiny, {len(boxes)} clips: AP {ap(reference):.2f}")
     for title, settings in {
         "--crop-path device": Settings(fold=False, crop_path="device"),
-        "--fold": Settings(),
+        "--fold": Settings(fold=True),
         "--batch-size 5": Settings(fold=False, batch_size=5),
         "--precision bf16": Settings(fold=False, precision="bf16"),
     }.items():

@@ -151,6 +151,9 @@ class _Plan:
 
         def decide() -> int:
             if overwrite != "always" and not self._missing(overwrite):
+                if self.unfinished.is_dir():  # of a run that was killed after it had stored its record
+                    with in_use(self.unfinished):
+                        return 0
                 return 0
             stack.enter_context(in_use(self.unfinished, emptied=overwrite == "always"))
             return 1

@@ -43,7 +43,7 @@ class Request:
     device: str = "auto"
     precision: str = "fp32"
     crop_path: str = "reference"
-    fold: bool = True
+    fold: bool = False
     deterministic: bool = False
     keep_going: bool = False
     flip: bool | None = None

@@ -34,7 +34,7 @@ def outcome(results: Path) -> tuple[dict, list[bytes], list[str]]:
 
 #: Children start from a process that has imported everything and run nothing: quick, and free of other threads.
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["torch", "harness.evaluate", "harness.report", "baselines"])
+SERVER.set_forkserver_preload(["torch", "harness.evaluate", "harness.cli.eval", "harness.report", "baselines"])
 
 
 def in_child(results: Path, *, die_at_rename: int | None = None, after: bool = False) -> BaseProcess:

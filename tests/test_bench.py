@@ -35,9 +35,9 @@ def test_limiting_stage_and_advice():
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
     quick = {"wait": 0.1, "sample": 0.0, "forward": 5.0, "decode": 0.2, "write": 0.0, "rest": 0.0}
     assert _limiting(quick, 5.0, Settings(fold=False), cpu) == ("forward", "--fold")
-    assert _limiting(quick, 5.0, Settings(), cuda) == ("forward", "--precision bf16")
+    assert _limiting(quick, 5.0, Settings(fold=True), cuda) == ("forward", "--precision bf16")
     starved = {**quick, "wait": 4.0}
-    stage, advice = _limiting(starved, 5.0, Settings(), cuda)
+    stage, advice = _limiting(starved, 5.0, Settings(fold=True), cuda)
     assert stage == "wait" and "--crop-path device" in advice
 
 

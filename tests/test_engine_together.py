@@ -203,6 +203,11 @@ def test_deterministic_runs_put_the_switch_back(data, boxes):  # noqa: F811
     assert exact == predict(bright(), data, boxes)[0] and not torch.are_deterministic_algorithms_enabled()
 
 
+def test_folding_moves_poses_by_rounding_only(data, boxes):  # noqa: F811
+    plain, _ = predict(bright(), data, boxes)
+    assert predict(bright(), data, boxes, settings=Settings(fold=True))[0] == plain
+
+
 def test_unknown_crop_path_is_refused(data, boxes):  # noqa: F811
     with pytest.raises(UsageError, match="unknown crop path 'best'"):
         predict(bright(), data, boxes, settings=Settings(crop_path="best"))

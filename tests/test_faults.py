@@ -53,6 +53,13 @@ def test_killed_writer(unbroken, tmp_path, number, after):
     check(tmp_path, unbroken)
 
 
+def test_what_a_kill_after_the_record_leaves_is_cleared(unbroken, tmp_path):
+    fault_runs.finished(tmp_path)
+    (folder,) = tmp_path.glob("*/*/*")
+    (folder / "unfinished").mkdir()
+    check(tmp_path, unbroken)
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(10))
 def test_killed_process_group_at_random(unbroken, tmp_path, seed):

@@ -28,7 +28,7 @@ __all__ = ["command"]
               help="What networks compute in.")  # fmt: skip
 @click.option("--crop-path", type=click.Choice(["reference", "device"]), default="reference", show_default=True,
               help="Where crops are made.")  # fmt: skip
-@click.option("--fold/--no-fold", default=True, show_default=True, help="Fold batch normalisation into convolutions.")
+@click.option("--fold/--no-fold", default=False, show_default=True, help="Fold batch normalisation into convolutions.")
 @click.option("--limit", type=click.IntRange(1), default=4, show_default=True, help="The first N sequences.")
 @click.option("--repeat", type=click.IntRange(1), default=3, show_default=True, help="Turns; the best counts.")
 @results_option

@@ -56,7 +56,7 @@ class Settings:
     device: str = "cpu"
     precision: str = "fp32"
     crop_path: str = "reference"
-    fold: bool = True
+    fold: bool = False
     deterministic: bool = False
     workers: int | None = None
     look_ahead: int = 16
