@@ -90,3 +90,8 @@ def test_cross_check_with_a_stand_in_for_the_package(harness, tmp_path: Path, mo
     answer_with([[value + 0.25 for value in values["ap"]], values["pre"], values["rec"]])
     differing = harness("score", *FILES, "--cross-check", "poseval")
     assert differing.code == 5 and "differs in 16 of 48" in differing.err
+
+
+def test_a_cross_check_that_cannot_be_made_is_said_first(harness) -> None:
+    answer = harness("score", *FILES, "--protocol", "oks", "--cross-check", "poseval")
+    assert answer.code == 2 and not answer.out and "--protocol poseval" in answer.err

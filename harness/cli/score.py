@@ -10,7 +10,7 @@ import click
 from harness.cli.options import format_option
 from harness.cli.output import emit_json, emit_rows, note
 from harness.datasets.layouts import Visibility
-from harness.errors import CheckError
+from harness.errors import CheckError, UsageError
 from harness.predictions import Pairing
 
 if TYPE_CHECKING:
@@ -61,6 +61,8 @@ def command(
 
     for name in protocols:
         known[name]
+    if cross_check:
+        _check_cross_checkable(protocols)
     sequences = read_folder(truth, visibility=visibility)
     found = import_json(predictions, sequences, pairing=pairing)
     scores = _scored(sequences, found, protocols, slices, intervals, **options)
@@ -166,6 +168,14 @@ def _diagnosis_rows(scores: Scores) -> list[dict[str, str]]:
 def _class(metric: str) -> str:
     kind, _, name = metric.partition("_")
     return f"AP gained by mending {name}" if kind == "gain" else name
+
+
+def _check_cross_checkable(protocols: tuple[str, ...]) -> None:
+    from harness.scoring.cross_check import check_installed
+
+    if "poseval" not in protocols:
+        raise UsageError("--cross-check poseval compares the values of --protocol poseval; ask for both")
+    check_installed()
 
 
 def _cross_checked(truth: Path, predictions: Path, scores: Scores) -> None:

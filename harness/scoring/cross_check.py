@@ -16,7 +16,7 @@ from harness.errors import HarnessError, UsageError
 from harness.scoring.scores import TOTAL, Scores
 from harness.skeletons import POSETRACK15
 
-__all__ = ["poseval_differences", "run_poseval"]
+__all__ = ["check_installed", "poseval_differences", "run_poseval"]
 
 METRICS = ("ap", "precision", "recall")
 
@@ -33,13 +33,18 @@ print("\\n" + json.dumps([[float(value) for value in column.reshape(-1)] for col
 """
 
 
+def check_installed() -> None:
+    """Raise UsageError where the poseval package is missing."""
+    if find_spec("poseval") is None:
+        raise UsageError(f"--cross-check poseval needs the package: {_INSTALL}")
+
+
 def run_poseval(truth: Path, predictions: Path) -> dict[str, dict[str, float]]:
     """AP, precision and recall (percent, joint names and "total") as the poseval package computes them.
 
     Both are folders of `.json` files. Raises UsageError where the package is missing, HarnessError where it fails.
     """
-    if find_spec("poseval") is None:
-        raise UsageError(f"--cross-check poseval needs the package: {_INSTALL}")
+    check_installed()
     arguments = [f"{folder.resolve()}/" for folder in (truth, predictions)]
     done = subprocess.run([sys.executable, "-c", _SCRIPT, *arguments], capture_output=True, text=True)  # noqa: S603
     try:
