@@ -200,7 +200,10 @@ def prepare(request: Request, *, scored: bool = False, progress: Progress | None
     except HarnessError as problem:
         problems.append(problem)
     try:
-        ready = load_method(request.method, preset=request.preset, weights=request.weights, codec=request.codec)
+        ready = load_method(
+            request.method, preset=request.preset, weights=request.weights, codec=request.codec,
+            outputs=request.outputs,
+        )  # fmt: skip
     except HarnessError as problem:
         problems.append(problem)
     if problems:

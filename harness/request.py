@@ -23,7 +23,10 @@ __all__ = ["Request", "describe"]
 
 @dataclass(frozen=True)
 class Request:
-    """What a user asks of `harness eval`; named as on the command line, None being the choice of the preset."""
+    """What a user asks of `harness eval`; named as on the command line, None being the choice of the preset.
+
+    `outputs` "backbone" asks for the heatmaps of the method's own backbone on the key frame, its control.
+    """
 
     method: str
     split: str = "val"
@@ -33,6 +36,7 @@ class Request:
     preset: str | None = None
     weights: str | None = None
     codec: str | None = None
+    outputs: str = "method"
     boxes: str = "truth"
     min_box_score: float = 0.2
     box_enlarge: float = 1.0
@@ -74,8 +78,8 @@ def describe(
 
 
 def _afterwards(request: Request) -> dict[str, str | float]:
-    """What is asked about suppression and tracks; nothing where neither is asked, as in records from before."""
-    asked: dict[str, str | float] = {}
+    """What is asked about outputs, suppression and tracks; nothing where none is, as in records from before."""
+    asked: dict[str, str | float] = {} if request.outputs == "method" else {"outputs": request.outputs}
     if request.nms != "none":
         usual = threshold_of(request.nms)
         asked |= {

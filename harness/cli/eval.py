@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from harness.errors import HarnessError
 if TYPE_CHECKING:
     from harness.evaluate import Evaluated
     from harness.records import RunRecord
+    from harness.request import Request
 
 __all__ = ["command", "draw"]
 
@@ -26,6 +28,8 @@ FLOOR = "mean_pose"
 
 @click.command("eval")
 @click.option("--method", "names", multiple=True, required=True, help="A name of `harness methods list`; repeatable.")
+@click.option("--also", type=click.Choice(["backbone"]),
+              help="Also run, as its control, each video method's own backbone on the key frame.")  # fmt: skip
 @data_options
 @run_options
 @results_option
@@ -33,8 +37,9 @@ FLOOR = "mean_pose"
 @click.option("--plots/--no-plots", default=True, show_default=True, help="Draw the plots of the table.")
 @format_option("table", "json", "csv", "markdown", "latex")
 def command(
-    names: tuple[str, ...], results: Path, floor: bool, plots: bool, style: str, overwrite: str, **asked: Any
-) -> None:
+    names: tuple[str, ...], also: str | None, results: Path, floor: bool, plots: bool, style: str, overwrite: str,
+    **asked: Any,
+) -> None:  # fmt: skip
     """Run methods on a data set: predictions, scores, record, table and plots.
 
     \b
@@ -60,6 +65,9 @@ def command(
     ranks = join_ranks()
     with progress_bar(", ".join(names)) as report:
         requests = [Request(method=name, command=command, **asked) for name in dict.fromkeys(names)]
+        if also:
+            video = [request for request in requests if _is_video(request)]
+            requests += [replace(request, outputs=also) for request in video]
         answers = evaluate_together(requests, Results(results), overwrite=overwrite, progress=report, ranks=ranks)
     if floor and FLOOR not in names:
         own = {**asked, "preset": None, "weights": None, "codec": None}
@@ -86,6 +94,12 @@ def command(
     if plots:
         for path in draw(records, runs[0].folder / "plots"):
             note(f"plot: {path}")
+
+
+def _is_video(request: Request) -> bool:
+    from harness.methods import card_of
+
+    return len(card_of(request.method, request.weights).preset(request.preset)[1].support) > 1
 
 
 def _tell(answer: Evaluated) -> None:

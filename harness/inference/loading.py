@@ -9,6 +9,7 @@ import torch
 
 from harness.codecs import build_codec, read_as
 from harness.errors import WeightsError
+from harness.inference.control import backbone_of
 from harness.inference.loaded import Loaded
 from harness.methods import MethodCard, card_of
 from harness.weights import LoadedWeights, load, parameter_count, sha256_of
@@ -34,11 +35,13 @@ def load_method(
     preset: str | None = None,
     weights: str | Path | None = None,
     codec: str | None = None,
+    outputs: str = "method",
 ) -> Ready:
     """Build a method by name and load its weights: those of the preset unless others are named.
 
-    `codec` reads the outputs otherwise than the preset does, where both are of one form. Raises UsageError for an
-    unknown name or preset or a codec that does not fit, WeightsError where weights are missing or do not fit.
+    `codec` reads the outputs otherwise than the preset does, where both are of one form; `outputs` "backbone" leaves
+    of the method its backbone on the key frame. Raises UsageError for an unknown name or preset or a codec that does
+    not fit, WeightsError where weights are missing or do not fit.
     """
     card = method if isinstance(method, MethodCard) else card_of(method, weights)
     preset_name, chosen = card.preset(preset)
@@ -57,6 +60,7 @@ def load_method(
         loaded = load(module, source)
     module.eval().to(memory_format=torch.channels_last)  # convolutions run up to twice as fast on the CPU so
     digest = loaded.sha256 if loaded else None
-    return Ready(
-        Loaded(card, preset_name, chosen, module, build_codec(chosen), digest), loaded, parameter_count(module)
-    )
+    ready = Loaded(card, preset_name, chosen, module, build_codec(chosen), digest)
+    if outputs == "backbone":
+        ready = backbone_of(ready)
+    return Ready(ready, loaded, parameter_count(ready.module))
