@@ -3,14 +3,15 @@
 #   make test   the same environment, then everything CI runs
 PYTHON ?= python3.11
 VENV ?= .venv
-METHOD ?= hrnet
+METHOD ?= fami
+RESULTS ?= results
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .PHONY: eval test test-long lint types unit bench clean
 
 eval: $(STAMP)
-	$(BIN)/harness eval --method $(METHOD) --split val
+	$(BIN)/harness eval --method $(METHOD) --split val --results $(RESULTS)
 
 test: lint types unit
 
