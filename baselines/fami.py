@@ -93,8 +93,8 @@ HRNET --freeze backbone.`: its batch norms then keep their statistics. `tiny` is
 modulation starting at 1; on real video it is low. Its shipped weights are one training of 700 steps by spatial cross \
 entropy on the frozen backbone of hrnet-tiny, so it has had more training than that: no claim rests on the two.
 
-The release's weights are not published, and which HRNet the release starts from is not known. Evaluated without flip test, on boxes \
-scored at least 0.2. An unreviewed re-run by others got 82.2 on PoseTrack17 val."""
+The release's weights are not published, and which HRNet it starts from is not known. Evaluated without flip test, on \
+boxes scored at least 0.2. An unreviewed re-run by others got 82.2 on PoseTrack17 val."""
 
 
 def _table(dataset: str, split: str, percents: str, source: str) -> Published:

@@ -1,4 +1,4 @@
-"""The few kinds of error a user can meet, each with its exit code (DESIGN: 0 done, 2 usage, 3 data, 4 weights, 5 check)."""
+"""The few kinds of error a user can meet, each with its exit code: 2 usage, 3 data, 4 weights, 5 check."""
 
 from __future__ import annotations
 

@@ -75,9 +75,7 @@ _LIMBS = (
 )  # fmt: skip
 
 #: File order of PoseTrack18 and 21, and the channel order of every PoseTrack network. The ears are never annotated.
-POSETRACK17 = Skeleton(
-    "posetrack17", ("nose", "head_bottom", "head_top", "left_ear", "right_ear", *_LIMBS), BODY_BONES
-)
+POSETRACK17 = Skeleton("posetrack17", ("nose", "head_bottom", "head_top", "left_ear", "right_ear", *_LIMBS), BODY_BONES)
 
 #: Joint ids 0..14 of PoseTrack17 files and of poseval (which calls `head_bottom` the neck).
 POSETRACK15 = Skeleton(

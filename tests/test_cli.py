@@ -42,7 +42,7 @@ def test_every_verb_is_listed_and_described(harness) -> None:
 
 def test_score_table_and_verify_need_no_torch() -> None:
     modules = loaded_after(
-        "import harness.cli.score, harness.cli.table, harness.cli.verify, harness.reopen, harness.scoring, harness.report"
+        "import harness.cli.score, harness.cli.table, harness.cli.verify, harness.reopen, harness.report"
     )
     assert "torch" not in modules
 
@@ -118,7 +118,7 @@ def test_image_path_that_leaves_the_data_root(harness, copied: Path) -> None:
     document["images"][0]["file_name"] = "../000000.jpg"
     label.write_text(json.dumps(document))
     answer = evaluate(harness, copied)
-    assert answer.code == 3 and label.stem in answer.err + answer.out or "leaves the data root" in answer.err
+    assert answer.code == 3 and "leaves the data root" in answer.err, answer.err
 
 
 def test_checkpoint_that_does_not_fit(harness, tmp_path: Path) -> None:

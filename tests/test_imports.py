@@ -13,7 +13,8 @@ LAYERS = {
     "datasets": 2,
     "boxes": 3, "clips": 3, "predictions": 3, "similarity": 3, "suppression": 4, "tracks": 4, "video": 4,
     "methods": 4, "codecs": 5, "weights": 4, "scoring": 4,
-    "inference": 6, "training": 7, "records": 5, "environment": 6, "results": 6, "verify": 7, "people": 7, "request": 7, "reopen": 7,
+    "inference": 6, "training": 7, "records": 5, "environment": 6, "results": 6, "verify": 7,
+    "people": 7, "request": 7, "reopen": 7,
     "report": 8, "evaluate": 8, "cli": 9,
 }  # fmt: skip
 
@@ -68,8 +69,7 @@ def test_imports_point_downwards(path: Path) -> None:
     if (
         relative.parts[0] != "harness"
         or len(relative.parts) < 2
-        or relative.stem.startswith("__")
-        and len(relative.parts) == 2
+        or (relative.stem.startswith("__") and len(relative.parts) == 2)
     ):
         return
     own = relative.parts[1].removesuffix(".py")

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from harness.cli.options import format_option, results_option
+from harness.cli.options import data_root_option, format_option, results_option
 from harness.cli.output import emit_json, emit_rows, note
 from harness.errors import CheckError, DataError, UsageError
 from harness.results import Results, StoredRun
@@ -20,7 +20,7 @@ __all__ = ["command"]
 @click.argument("b")
 @click.option("--slice", "slices", multiple=True, help="A slice as well as all joints; repeatable (all: every one).")
 @click.option("--joints", is_flag=True, help="A row per joint instead of per group.")
-@click.option("--data-root", type=click.Path(path_type=Path), help="Folder of the data set; synthtrack needs none.")
+@data_root_option
 @click.option("--replicates", type=click.IntRange(100), default=2000, show_default=True, help="Bootstrap draws.")
 @click.option("--permutations", type=click.IntRange(100), default=10_000, show_default=True, help="Random swaps.")
 @click.option("--seed", type=int, default=0, show_default=True)

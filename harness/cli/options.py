@@ -11,7 +11,7 @@ import click
 
 from harness.errors import UsageError
 
-__all__ = ["data_options", "format_option", "results_option", "run_options"]
+__all__ = ["data_options", "data_root_option", "format_option", "results_option", "run_options"]
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -32,13 +32,20 @@ def format_option(*choices: str) -> Decorator:
     )  # fmt: skip
 
 
+def data_root_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """--data-root DIR; a harness.toml in that folder sets defaults for the other options of the verb."""
+    return click.option(
+        "--data-root", type=click.Path(path_type=Path), is_eager=True, callback=_read_defaults,
+        help="Folder of the data set; not needed for synthtrack.",
+    )(function)  # fmt: skip
+
+
 def data_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """--dataset, --data-root and --split; a harness.toml in the data root sets defaults for the other options."""
+    """--dataset, --data-root and --split."""
     for option in reversed((
         click.option("--dataset", default="synthtrack", show_default=True,
                      help="A name of `harness data list`."),
-        click.option("--data-root", type=click.Path(path_type=Path), is_eager=True,
-                     callback=_read_defaults, help="Folder of the data set; not needed for synthtrack."),
+        data_root_option,
         click.option("--split", default="val", show_default=True, help="train, val or test."),
     )):  # fmt: skip
         function = option(function)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+OKS = "oks"
+
 #: Column of the table of slices -> metric.
 _SLICE_COLUMNS = {"AP": "ap", "recall": "recall", "PCKh of the matched": "pckh"}
 
@@ -36,6 +39,7 @@ _SLICE_COLUMNS = {"AP": "ap", "recall": "recall", "PCKh of the matched": "pckh"}
 @click.option(
     "--tracking/--no-tracking", default=None, help="Also MOTA or HOTA; by default where everybody has a track."
 )
+@click.option("--oks-per-joint", is_flag=True, help="With --protocol oks: also the OKS AP of every joint alone.")
 @click.option("--slice", "slices", multiple=True, help="AP on a slice; repeatable (all: every one).")
 @click.option("--diagnose", is_flag=True, help="What goes wrong: jitter, inversion, swap, miss, ... per joint.")
 @click.option("--intervals", is_flag=True, help="95 % intervals of AP, by drawing whole sequences 2000 times.")
@@ -76,19 +80,22 @@ def command(
 
 def _scored(
     sequences: tuple[Sequence, ...], predictions: Predictions, protocols: tuple[str, ...], slices: tuple[str, ...],
-    intervals: bool, *, compat: str, tracking: bool | None, per_sequence: bool,
+    intervals: bool, *, compat: str, tracking: bool | None, per_sequence: bool, oks_per_joint: bool,
 ) -> Scores:  # fmt: skip
-    from harness.scoring import score
+    from harness.scoring import OksOptions, score, score_oks
     from harness.scoring.matched import match_run
     from harness.scoring.slices import score_slices
     from harness.scoring.slices import slices as known
     from harness.scoring.uncertainty import with_intervals
 
     options: dict[str, Any] = {"compat": compat, "tracking": tracking, "per_sequence": per_sequence}
-    first, *others = dict.fromkeys(protocols)
-    scores = score(sequences, predictions, protocol=first, **options)
-    for name in others:
-        scores += score(sequences, predictions, protocol=name, **options)
+    parts = [
+        score(sequences, predictions, protocol=name, **options) for name in dict.fromkeys(protocols) if name != OKS
+    ]
+    if OKS in protocols:
+        chosen = replace(OksOptions(), per_joint=oks_per_joint)
+        parts.append(score_oks(sequences, predictions, **options, options=chosen))
+    scores = sum(parts[1:], start=parts[0])
     if slices or intervals:
         matched = match_run(sequences, predictions, compat=compat)
         if slices:

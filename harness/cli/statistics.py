@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import orjson
 
-from harness.cli.options import format_option
+from harness.cli.options import data_root_option, format_option
 from harness.cli.output import emit_json, emit_rows, note, progress_bar
 from harness.datasets import datasets
 
@@ -44,7 +44,7 @@ class _Size(click.ParamType):  # type: ignore[type-arg]
 @click.option(
     "--dataset", help="What a folder ROOT is, recognised from its files if not given; without ROOT, the name."
 )
-@click.option("--data-root", type=click.Path(path_type=Path), help="Folder of the data set, where NAME is given.")
+@data_root_option
 @click.option("--split", default="val", show_default=True, help="train, val or test.")
 @click.option("--motion", is_flag=True, help="Also how far each joint moves, and how long it stays hidden.")
 @click.option("--crop", type=_Size(), default="288x384", show_default=True, metavar="WxH",

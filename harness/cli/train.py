@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from harness.cli.options import data_root_option
 from harness.cli.output import note, training_bar
 
 if TYPE_CHECKING:
@@ -22,8 +23,7 @@ __all__ = ["command"]
 @click.option("--preset", help="Size of the method; the card's default if not given.")
 @click.option("--dataset", default="synthtrack", show_default=True,
               help="A name of `harness data list`.")  # fmt: skip
-@click.option("--data-root", type=click.Path(path_type=Path),
-              help="Folder of the data set; not needed for synthtrack.")  # fmt: skip
+@data_root_option
 @click.option("--split", default="train", show_default=True, help="Split to learn from; some of it is held out.")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="Folder; trained/METHOD-PRESET-seedN if not given."

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from harness.cli.options import results_option
+from harness.cli.options import data_root_option, results_option
 from harness.cli.output import note
 from harness.cli.table import chosen_runs
 from harness.errors import CheckError, DataError
@@ -18,8 +18,7 @@ __all__ = ["command"]
 
 @click.command("verify")
 @click.argument("runs", nargs=-1)
-@click.option("--data-root", type=click.Path(path_type=Path),
-              help="Folder of the data set, to check labels and recompute scores; synthtrack needs none.")  # fmt: skip
+@data_root_option
 @results_option
 def command(runs: tuple[str, ...], data_root: Path | None, results: Path) -> None:
     """Recompute hashes and scores of stored runs (all by default); exit code 5 when anything changed."""
