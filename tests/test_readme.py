@@ -11,8 +11,11 @@ import pytest
 
 import harness.cli as command_line
 from harness.cli import VERBS, cli
+from harness.results import Results
+from harness.verify import verify
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
 
 
 def commands() -> list[list[str]]:
@@ -35,6 +38,19 @@ def test_exit_codes_of_the_readme_are_those_of_the_errors() -> None:
 
     for kind in (errors.UsageError, errors.DataError, errors.WeightsError, errors.CheckError, errors.HarnessError):
         assert f"\n| {kind.exit_code} |" in README
+
+
+def test_table_is_the_one_the_reference_records_give() -> None:
+    from harness.report import leaderboard, render
+
+    runs, problems = Results(ROOT / "results" / "reference").scan()
+    assert not problems and len(runs) == 4
+    rendered = render(leaderboard([run.record for run in runs]), "markdown")
+    rows = [line for line in rendered.splitlines() if line.startswith("|")]
+    assert len(rows) == 6 and all(line in README for line in rows)
+    for run in runs:
+        assert run.record.environment.commit and "dirty" not in run.record.environment.commit
+        assert not [finding for finding in verify(run).findings if finding.check != "scores"]
 
 
 @pytest.mark.parametrize("words", [words for words in commands() if needs_own_data(words)], ids=" ".join)
