@@ -2,59 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-from harness.boxes import Boxes
-from harness.datasets import DataSet, Frame, check_split, open_dataset
-from harness.datasets.images import missing_images, without
-from harness.errors import DataError, HarnessError, listed
-from harness.inference import (
-    ALONE,
-    STAGES,
-    Asked,
-    Ranks,
-    Ready,
-    Settings,
-    Timings,
-    batch_spread,
-    in_use,
-    load_method,
-    predict_together,
-)
-from harness.methods import card_of
-from harness.people import afterwards, check_people, open_boxes
+from harness.datasets import DataSet
+from harness.errors import DataError, HarnessError
+from harness.inference import ALONE, STAGES, Ranks, Ready, Timings, in_use
+from harness.opening import Opened, Progress, prepare
 from harness.predictions import Predictions, write_parquet
-from harness.records import Partial, PredictionsFile, RunRecord
+from harness.records import PredictionsFile, RunRecord
 from harness.request import Request, describe
 from harness.results import Results, StoredRun, file_sha256
+from harness.running import run_methods
 from harness.scoring.standard import score_run
-from harness.video import Video, VideoFrames, open_video, video_dataset
 
-__all__ = ["Evaluated", "Opened", "evaluate", "evaluate_together", "open_request", "prepare", "run_method"]
-
-#: Called with (done, in all, of what); the clips of the run itself come without the last.
-Progress = Callable[..., None]
+__all__ = ["Evaluated", "evaluate", "evaluate_together"]
 
 _UNFINISHED = "unfinished"
-
-
-@dataclass(frozen=True)
-class Opened:
-    """The data and boxes of a request; `recall` of the boxes against the truth, `partial` why not all of the split.
-
-    `video` is what the frames come from where they are no files.
-    """
-
-    dataset: DataSet
-    boxes: Boxes
-    recall: float | None = None
-    partial: Partial | None = None
-    video: Video | None = None
 
 
 @dataclass(frozen=True)
@@ -89,7 +55,7 @@ def evaluate_together(
 
     Among several ranks the first decides what has to run, scores and stores; the others return nothing.
     """
-    plans = [_Plan(request, *prepare(request, progress=progress), results) for request in requests]
+    plans = [_Plan(request, *prepare(request, scored=True, progress=progress), results) for request in requests]
     with ExitStack() as stack:
         left = [plan for plan in plans if plan.opened_for_work(stack, overwrite, ranks)]
         for group in _of_the_same_data(left):
@@ -182,111 +148,6 @@ class _Plan:
             return stored is None
         named, path = stored.record.predictions, stored.predictions_path
         return named is not None and path is not None and not (path.is_file() and file_sha256(path) == named.sha256)
-
-
-def prepare(request: Request, *, scored: bool = False, progress: Progress | None = None) -> tuple[Ready, Opened]:
-    """The loaded method and the opened data of a request; all that is missing is told at once, wrong names first.
-
-    Data that are to be `scored` need labels.
-    """
-    preset = card_of(request.method, request.weights).preset(request.preset)[1]
-    check_split(request.dataset, request.split)
-    problems: list[HarnessError] = []
-    try:
-        opened = open_request(
-            request, needs_images=bool(preset.support), neighbours=bool(preset.box_offset), scored=scored,
-            progress=progress,
-        )  # fmt: skip
-    except HarnessError as problem:
-        problems.append(problem)
-    try:
-        ready = load_method(
-            request.method, preset=request.preset, weights=request.weights, codec=request.codec,
-            outputs=request.outputs,
-        )  # fmt: skip
-    except HarnessError as problem:
-        problems.append(problem)
-    if problems:
-        raise type(problems[0])("\n         ".join(str(problem) for problem in problems)) from None
-    return ready, opened
-
-
-def open_request(
-    request: Request,
-    *,
-    needs_images: bool,
-    neighbours: bool = False,
-    scored: bool = False,
-    progress: Progress | None = None,
-) -> Opened:
-    """Open the data set and the boxes of a request, with those of frames not labelled for a method of `neighbours`.
-
-    Sequences without their images are an error, or left out when the request allows it.
-    """
-    check_people(request)
-    if request.video is not None:
-        video = open_video(request.video)
-        dataset = video_dataset(video)
-        return Opened(dataset, open_boxes(request, dataset, neighbours=neighbours)[0], video=video)
-    drawing = partial(progress, detail="frames of the embedded data drawn") if progress else None
-    dataset = open_dataset(request.dataset, request.split, root=request.data_root, progress=drawing)
-    if scored and not dataset.has_labels:
-        raise DataError(
-            f"{dataset.root}: {dataset.name} {dataset.split} has no public labels and cannot be scored here; "
-            "export a submission instead: harness predict --boxes FILE, then harness export --predictions"
-        )
-    reasons = []
-    if (needs_images or request.allow_missing_frames) and (missing := missing_images(dataset)):
-        dataset = _without_missing(request, dataset, missing)
-        reasons.append(f"{len(missing)} sequences without images left out")
-    if request.limit is not None and request.limit < len(dataset):
-        reasons.append(f"first {request.limit} of {len(dataset)} sequences")
-        dataset = replace(dataset, sequences=dataset.sequences[: request.limit])
-    left_out = Partial("; ".join(reasons)) if reasons else None
-    boxes, recall = open_boxes(request, dataset, neighbours=neighbours)
-    return Opened(dataset, boxes, recall, left_out)
-
-
-def run_method(
-    request: Request, ready: Ready, opened: Opened, *, shards: Path | None, progress: Progress | None = None
-) -> tuple[Predictions, Timings]:
-    """Predict as the request says; finished sequences are kept in `shards`, as they were found."""
-    return run_methods([(request, ready, opened, shards)], progress=progress)[0][:2]
-
-
-def run_methods(
-    plans: list[tuple[Request, Ready, Opened, Path | None]], *, progress: Progress | None = None, ranks: Ranks = ALONE
-) -> list[tuple[Predictions, Timings, dict[str, Any]]]:
-    """Poses, timings and repeatability of requests for the same data; nothing on any rank but the first."""
-    request, _, opened, _ = plans[0]
-    settings = Settings(
-        batch_size=request.batch_size, device=request.device, precision=request.precision, crop_path=request.crop_path,
-        fold=request.fold, deterministic=request.deterministic, keep_going=request.keep_going,
-    )  # fmt: skip
-    asked = [Asked(ready.method, opened.boxes, request.flip, shards) for request, ready, opened, shards in plans]
-    read = VideoFrames(opened.video.path) if opened.video else None
-    found = predict_together(asked, opened.dataset, settings=settings, progress=progress, read=read, ranks=ranks)
-    answers = []
-    for item, (request, ready, opened, _), (predictions, timings) in zip(asked, plans, found, strict=ranks.first):
-        spread = batch_spread(
-            item, opened.dataset, predictions, settings=settings, batch_size=timings.batch_size, read=read
-        )
-        final = afterwards(request, predictions, opened.dataset, crop=ready.method.preset.crop)
-        repeatability = {"deterministic": settings.deterministic, "folded": settings.fold, "spread": spread}
-        answers.append((final, timings, repeatability))
-    return answers
-
-
-def _without_missing(request: Request, dataset: DataSet, missing: dict[str, list[Frame]]) -> DataSet:
-    names = listed([f"{name} ({len(frames)} of its frames)" for name, frames in missing.items()])
-    if not request.allow_missing_frames:
-        raise DataError(
-            f"{dataset.root}: {len(missing)} of {len(dataset)} sequences lack images: {names}; "
-            "complete them, or leave these sequences out with --allow-missing-frames"
-        )
-    if len(missing) == len(dataset):
-        raise DataError(f"{dataset.root}: no sequence of {dataset.name} {dataset.split} has its images: {names}")
-    return without(dataset, missing)
 
 
 def _scored(draft: RunRecord, dataset: DataSet, predictions: Predictions, timings: Timings) -> RunRecord:

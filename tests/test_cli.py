@@ -210,3 +210,18 @@ def test_the_floor_leaves_out_the_same_sequences(harness, copied: Path) -> None:
     assert "groups of runs" not in answer.out and answer.out.count("†") >= 2
     checked = harness("verify", "--results", copied.parent / "results", "--data-root", copied.parent)
     assert checked.code == 0 and "not checked: data" in checked.out
+
+
+def test_a_split_without_labels_is_refused_before_inference(harness, smoke_val: Path, tmp_path: Path) -> None:
+    video = tmp_path / "images" / "test" / "000001_mpii_test"
+    video.mkdir(parents=True)
+    image = sorted((smoke_val / "images" / "val").glob("*/*.jpg"))[0]
+    (video / "000000.jpg").write_bytes(image.read_bytes())
+    boxes = tmp_path / "boxes.json"
+    name = "images/test/000001_mpii_test/000000.jpg"
+    boxes.write_text(json.dumps([{"bbox": [10, 10, 40, 80], "score": 0.9, "category_id": 1, "image_name": name}]))
+    asked = ("--dataset", "posetrack18", "--data-root", tmp_path, "--split", "test", "--boxes", boxes)
+    refused = harness("eval", "--method", "hrnet", *asked, "--results", tmp_path / "results")
+    assert refused.code == 3 and "export a submission instead" in refused.err
+    predicted = harness("predict", "--method", "hrnet", *asked, "-o", tmp_path / "out")
+    assert predicted.code == 0, predicted.err

@@ -43,9 +43,10 @@ def command(method: str, output: Path, layout: str, overlay: bool, overwrite: st
     """
     import shutil
 
-    from harness.evaluate import prepare, run_method
+    from harness.opening import prepare
     from harness.predictions import export_json, write_parquet
     from harness.request import Request
+    from harness.running import run_method
 
     request = Request(method=method, **asked)
     with progress_bar(method) as report:
