@@ -8,7 +8,7 @@ RESULTS ?= results
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: eval test test-long lint types unit bench clean
+.PHONY: eval test test-long lint types unit bench reports clean
 
 eval: $(STAMP)
 	$(BIN)/harness eval --method $(METHOD) --split val --results $(RESULTS)
@@ -36,6 +36,11 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt torch==2.13.0
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[test]"
 	touch $(STAMP)
+
+reports: $(STAMP)
+	$(BIN)/harness table --results results/reference --format markdown > reports/reference.md
+	$(BIN)/harness table --results results/reference --format markdown --by-slice >> reports/reference.md
+	$(BIN)/harness report plots --results results/reference -o reports/reference
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
