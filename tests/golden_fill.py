@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
@@ -88,3 +89,12 @@ def read_json(archive: Any, name: str) -> Any:
 def shared(*parts: str) -> Path:
     """A file of the shared folder beside the checkout."""
     return Path(__file__).parents[2].joinpath("shared", *parts)
+
+
+def model_golden(name: str) -> Any:
+    """A golden npz of the single-frame networks: from tests/data, else from the shared folder; skips without it."""
+    own = Path(__file__).parent / "data" / "models" / f"{name}.npz"
+    path = own if own.is_file() else shared("golden", "models_hrnet_simcc", f"{name}.npz")
+    if not path.is_file():
+        pytest.skip(f"{path} is not here")
+    return np.load(path)

@@ -222,6 +222,6 @@ def test_a_split_without_labels_is_refused_before_inference(harness, smoke_val: 
     boxes.write_text(json.dumps([{"bbox": [10, 10, 40, 80], "score": 0.9, "category_id": 1, "image_name": name}]))
     asked = ("--dataset", "posetrack18", "--data-root", tmp_path, "--split", "test", "--boxes", boxes)
     refused = harness("eval", "--method", "hrnet", *asked, "--results", tmp_path / "results")
-    assert refused.code == 3 and "export a submission instead" in refused.err
+    assert refused.code == 3 and "cannot be scored here; export a submission instead" in refused.err
     predicted = harness("predict", "--method", "hrnet", *asked, "-o", tmp_path / "out")
     assert predicted.code == 0, predicted.err

@@ -1,17 +1,14 @@
 """HRNet against the original: parameters, names and shapes, outputs and intermediates."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
-from golden_fill import fill, filled_tensor, golden_input, read_json, shared, statistics, watch
+from golden_fill import fill, filled_tensor, golden_input, model_golden, read_json, statistics, watch
 
 from baselines.hrnet import HRNetPose, card
 from baselines.layers.hrnet import TINY
 from harness.weights import parameter_count
 
-DATA = Path(__file__).parent / "data" / "models"
 VARIANTS = {
     "hrnet_w32_256x192_15": (32, 15, 28_536_047),
     "hrnet_w32_256x192": (32, 17, 28_536_113),
@@ -20,27 +17,19 @@ VARIANTS = {
 }
 
 
-def golden(name: str):
-    path = DATA / f"{name}.npz"
-    path = path if path.is_file() else shared("golden", "models_hrnet_simcc", f"{name}.npz")
-    if not path.is_file():
-        pytest.skip(f"{path} is not here")
-    return np.load(path)
-
-
 @pytest.mark.parametrize("name", VARIANTS)
 def test_names_and_shapes_are_those_of_the_original(name: str) -> None:
     width, joints, count = VARIANTS[name]
     with torch.device("meta"):
         module = HRNetPose(width, joints=joints)
     ours = [[key, list(value.shape)] for key, value in module.state_dict().items()]
-    assert ours == read_json(golden(name), "keys_shapes")
+    assert ours == read_json(model_golden(name), "keys_shapes")
     assert len(ours) == 1754
     assert parameter_count(module) == count
 
 
 def test_fill_rule_draws_the_golden_values() -> None:
-    data = golden("hrnet_w32_256x192_15")
+    data = model_golden("hrnet_w32_256x192_15")
     shapes = dict(map(tuple, read_json(data, "keys_shapes")))
     for key, values in zip(read_json(data, "probe_keys"), data["probe_first4"], strict=True):
         drawn = filled_tensor(key, tuple(shapes[key])).flatten()[:4].double().numpy()
@@ -49,7 +38,7 @@ def test_fill_rule_draws_the_golden_values() -> None:
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_outputs_equal_the_original(name: str) -> None:
-    data = golden(name)
+    data = model_golden(name)
     width, joints, _ = VARIANTS[name]
     module = fill(HRNetPose(width, joints=joints))
     names = read_json(data, "spec")["intermediate_names"]

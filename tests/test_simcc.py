@@ -5,13 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from golden_fill import fill, golden_input, read_json, shared, statistics, watch
+from golden_fill import fill, golden_input, model_golden, read_json, statistics, watch
 
 from baselines.simcc import card
 from harness.codecs import build_codec
 from harness.weights import load, parameter_count
 
-DATA = Path(__file__).parent / "data" / "models"
 #: Golden file -> preset and parameters of the table in simcc spec 1.4.
 VARIANTS = {
     "simcc_hrnet_w32_256x192": ("w32-256x192", 31_289_521),
@@ -26,28 +25,20 @@ QUICK = ("simcc_res50_upfree_256x192",)
 RUN = [name if name in QUICK else pytest.param(name, marks=pytest.mark.long) for name in VARIANTS]
 
 
-def golden(name: str):
-    path = DATA / f"{name}.npz"
-    path = path if path.is_file() else shared("golden", "models_hrnet_simcc", f"{name}.npz")
-    if not path.is_file():
-        pytest.skip(f"{path} is not here")
-    return np.load(path)
-
-
 @pytest.mark.parametrize("name", VARIANTS)
 def test_names_and_shapes_are_those_of_the_original(name: str) -> None:
     preset, count = VARIANTS[name]
     with torch.device("meta"):
         module = card.build(card.presets[preset].options)
     assert [[key, list(value.shape)] for key, value in module.state_dict().items()] == read_json(
-        golden(name), "keys_shapes"
+        model_golden(name), "keys_shapes"
     )
     assert parameter_count(module) == count
 
 
 @pytest.mark.parametrize("name", RUN)
 def test_logits_equal_the_original(name: str) -> None:
-    data = golden(name)
+    data = model_golden(name)
     preset = card.presets[VARIANTS[name][0]]
     module = fill(card.build(preset.options))
     spec = read_json(data, "spec")

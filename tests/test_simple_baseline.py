@@ -5,12 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from golden_fill import fill, golden_input, read_json, shared, statistics, watch
+from golden_fill import fill, golden_input, model_golden, read_json, statistics, watch
 
 from baselines.simple_baseline import SimpleBaseline, card
 from harness.weights import load, parameter_count
 
-DATA = Path(__file__).parent / "data" / "models"
 VARIANTS = {
     "simplebaseline_res50_256x192_15": (50, 15, 33_999_183),
     "simplebaseline_res50_256x192": (50, 17, 33_999_697),
@@ -23,21 +22,13 @@ QUICK = ("simplebaseline_res50_256x192_15",)
 RUN = [name if name in QUICK else pytest.param(name, marks=pytest.mark.long) for name in VARIANTS]
 
 
-def golden(name: str):
-    path = DATA / f"{name}.npz"
-    path = path if path.is_file() else shared("golden", "models_hrnet_simcc", f"{name}.npz")
-    if not path.is_file():
-        pytest.skip(f"{path} is not here")
-    return np.load(path)
-
-
 @pytest.mark.parametrize("name", VARIANTS)
 def test_names_and_shapes_are_those_of_the_original(name: str) -> None:
     depth, joints, count = VARIANTS[name]
     with torch.device("meta"):
         module = SimpleBaseline(depth, joints=joints)
     assert [[key, list(value.shape)] for key, value in module.state_dict().items()] == read_json(
-        golden(name), "keys_shapes"
+        model_golden(name), "keys_shapes"
     )
     assert parameter_count(module) == count
 
@@ -51,7 +42,7 @@ def test_sizes_of_the_other_depths(depth: int) -> None:
 
 @pytest.mark.parametrize("name", RUN)
 def test_outputs_equal_the_original(name: str) -> None:
-    data = golden(name)
+    data = model_golden(name)
     depth, joints, _ = VARIANTS[name]
     module = fill(SimpleBaseline(depth, joints=joints))
     spec = read_json(data, "spec")
