@@ -25,7 +25,8 @@ class Clips:
     `frame` (N,) position of the key frame in `Sequence.frames`; `person` (N,) running number within the frame;
     `images` M paths relative to the data root in video order; `support` (N,T) index into `images`, in the method's
     order; `boxes` (N,4) xyxy px, the box that is looked at (for a method that looks at another frame's box: that
-    one); `box_scores` (N,); `track_ids` (N,).
+    one); `box_scores` (N,); `track_ids` (N,); `cut_as` (N,T) the row whose box cuts each crop, None where it is the
+    own.
     """
 
     frame: NDArray[np.int64]
@@ -35,6 +36,7 @@ class Clips:
     boxes: NDArray[np.float64]
     box_scores: NDArray[np.float64]
     track_ids: NDArray[np.int64]
+    cut_as: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         count = len(self.frame)

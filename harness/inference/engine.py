@@ -15,6 +15,7 @@ from harness.datasets.sequences import DataSet
 from harness.errors import HarnessError, UsageError
 from harness.inference.ahead import run_ahead
 from harness.inference.images import read_image
+from harness.inference.intervening import Intervention
 from harness.inference.layout import deterministic, reading_threads, threads_laid_out
 from harness.inference.loaded import Loaded, check_precision, choose_device
 from harness.inference.ranks import ALONE, Ranks
@@ -66,12 +67,16 @@ class Settings:
 
 @dataclass(frozen=True)
 class Asked:
-    """One method of a pass: what it looks at, its flip test (None: the preset's choice), where its shards go."""
+    """One method of a pass: what it looks at, its flip test (None: the preset's choice), where its shards go.
+
+    `probe` changes what the network is shown.
+    """
 
     method: Loaded
     boxes: Boxes
     flip: bool | None = None
     shards: Path | None = None
+    probe: Intervention | None = None
 
 
 #: The settings of a run that says nothing of them.
@@ -222,7 +227,7 @@ def _task(asked: Asked, dataset: DataSet, settings: Settings, ranks: Ranks) -> T
     task = Task(
         method, asked.boxes, Shards(None, dataset, {}), device, settings.batch_size or CPU_BATCH,
         precision=settings.precision, flip=method.preset.flip_test if asked.flip is None else asked.flip,
-        missing=settings.missing, crop_path=settings.crop_path,
+        missing=settings.missing, crop_path=settings.crop_path, probe=asked.probe,
     )  # fmt: skip
     task.shards = Shards(asked.shards, dataset, request_of(task, dataset))
     if settings.batch_size is None and device.type == "cuda":
@@ -292,7 +297,8 @@ def _arrived(task: Task, number: int) -> Predictions:
 
 def request_of(task: Task, dataset: DataSet) -> dict[str, object]:
     """Everything that decides what the predictions are, rounding aside."""
-    return {
+    probed = {} if task.probe is None else {"probe": task.probe.label}
+    return probed | {
         "method": task.method.card.name,
         "preset": task.method.preset_name,
         "preset_content": repr(task.method.preset),

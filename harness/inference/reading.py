@@ -83,12 +83,14 @@ def cut(picture: Picture, job: Job) -> None:
         colour = work.spec.colour
         if colour not in coloured:
             coloured[colour] = np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), dtype=np.uint8)
-        for row, place in zip(*(part.tolist() for part in work.uses(image)), strict=True):
-            slot, key = work.slot(row, place), (work.crop_key, row)
+        rows, places = work.uses(image)
+        sources = work.sources(rows, places)
+        for row, place, source in zip(rows.tolist(), places.tolist(), sources.tolist(), strict=True):
+            slot, key = work.slot(row, place), (work.crop_key, source)
             if key in made:
                 slot[:] = made[key]
             else:
-                made[key] = warp(coloured[colour], work.matrices[row], work.spec.size, into=slot)
+                made[key] = warp(coloured[colour], work.matrices[source], work.spec.size, into=slot)
 
 
 def cut_on_device(picture: Picture, job: Job, device: torch.device) -> None:
@@ -97,7 +99,7 @@ def cut_on_device(picture: Picture, job: Job, device: torch.device) -> None:
     made: dict[tuple[object, ...], torch.Tensor] = {}
     for work, image in _wanting(job):
         rows, places = work.uses(image)
-        distinct, back = np.unique(rows, return_inverse=True)
+        distinct, back = np.unique(work.sources(rows, places), return_inverse=True)
         key = (work.crop_key, distinct.tobytes())
         if key not in made:
             crops = sample(uploaded, work.matrices[distinct], work.spec.size)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from harness.datasets.sequences import DataSet
-from harness.inference.engine import Asked, Settings, predict
+from harness.inference.engine import Asked, Settings, predict_together
 from harness.inference.reading import Read
 from harness.predictions import Predictions
 
@@ -33,10 +33,10 @@ def batch_spread(
         asked.boxes, sequence=np.zeros(int(rows.sum()), dtype=np.int64),
         **{name: getattr(asked.boxes, name)[rows] for name in ("frame", "boxes", "scores", "track_ids")},
     )  # fmt: skip
-    again, _ = predict(
-        asked.method, replace(dataset, sequences=(dataset.sequences[number],)), alone, flip=asked.flip,
+    again, _ = predict_together(
+        [replace(asked, boxes=alone, shards=None)], replace(dataset, sequences=(dataset.sequences[number],)),
         settings=replace(settings, batch_size=smaller), read=read,
-    )  # fmt: skip
+    )[0]  # fmt: skip
     before = found.sequence == number
     return {
         "clips": int(counts[number]),

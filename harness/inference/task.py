@@ -14,6 +14,7 @@ from harness.clips import cut_clips
 from harness.datasets.sequences import DataSet
 from harness.errors import HarnessError
 from harness.inference.folding import folded
+from harness.inference.intervening import Intervention
 from harness.inference.loaded import Loaded, check_finite, infer
 from harness.inference.normalising import Normaliser
 from harness.inference.shards import Shards
@@ -55,6 +56,7 @@ class Task:
     flip: bool = False
     missing: str = "error"
     crop_path: str = "reference"
+    probe: Intervention | None = None
     limit: int | None = None
     parts: dict[int, Predictions] = field(default_factory=dict)
     failures: dict[int, HarnessError] = field(default_factory=dict)
@@ -74,11 +76,13 @@ class Task:
             boxes=self.boxes.boxes[mine],
             box_scores=self.boxes.scores[mine],
             track_ids=self.boxes.track_ids[mine],
-            support=preset.support,
+            support=preset.support if self.probe is None else self.probe.offsets(preset.support),
             box_offset=preset.box_offset,
             ends=preset.ends,
             missing=self.missing,
         )
+        if self.probe is not None:
+            clips = self.probe.clips(clips, dataset.sequences[number], preset.support)
         return SequenceWork(
             number=number,
             sequence=dataset.sequences[number],
@@ -115,6 +119,8 @@ class Task:
     def advance(self, work: SequenceWork, image: int | None, size: tuple[int, int]) -> None:
         """Run every batch that an image completes; when the sequence has no more to come, collect all poses."""
         for part, crops in work.full_batches(image, size):
+            if self.probe is not None:
+                crops = self.probe.crops(work, part, crops)
             self._launched.append(_Launched(work, part, *self._poses(work, part, crops)))
             self.timings.clips += len(crops)
             while len(self._launched) > (_IN_FLIGHT if self.device.type == "cuda" else 0):

@@ -106,6 +106,11 @@ class SequenceWork:
         """(rows, places) of the clips that show an image."""
         return self._uses[image]
 
+    def sources(self, rows: Integers, places: Integers) -> Integers:
+        """The row whose box cuts the crop of each row and place: its own, unless the clips say otherwise."""
+        given = self.clips.cut_as
+        return rows if given is None else given[rows, places]
+
     def slot(self, row: int, place: int) -> NDArray[np.uint8]:
         """Where the crop (H,W,3) of a clip belongs; safe to call from several threads."""
         batch = self._batch(int(self._batch_of[row]))
