@@ -17,6 +17,7 @@ from baselines import (
     simple_baseline,
     vitpose,
 )
+from harness.training.recipes import register_recipes
 from harness.weights import register_manifest
 
 __all__ = [
@@ -36,3 +37,4 @@ __all__ = [
 ]
 
 register_manifest(Path(__file__).parent / "weights" / "manifest.toml")
+register_recipes(Path(__file__).parent / "recipes")

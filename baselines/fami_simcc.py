@@ -12,14 +12,8 @@ from baselines.layers.fami import PAPER, SUPPORT, TINY, FamiNetwork, FamiStates
 from baselines.layers.mutual_information import Estimator, information_loss
 from harness.codecs import Targets
 from harness.methods import CropSpec, MethodCard, Preset, register_method
-from harness.training.losses import (
-    Loss,
-    StatesLoss,
-    bin_divergence,
-    joint_mse,
-    register_loss,
-    spatial_cross_entropy,
-)
+from harness.training.bin_losses import AxisLoss, bin_cross_entropy, bin_divergence
+from harness.training.losses import Loss, StatesLoss, joint_mse, register_loss, spatial_cross_entropy
 
 __all__ = ["FamiSimcc", "FamiSimccStates", "card", "simcc_loss"]
 
@@ -63,14 +57,17 @@ def _build(options: Mapping[str, Any]) -> FamiSimcc:
 
 
 def simcc_loss(
-    states: FamiSimccStates, targets: Targets, *, heatmap_term: Loss | None, estimator: Estimator | None
+    states: FamiSimccStates,
+    targets: Targets,
+    *,
+    heatmap_term: Loss | None,
+    estimator: Estimator | None,
+    bin_term: AxisLoss = bin_divergence,
 ) -> torch.Tensor:
-    """Divergence of both axes, plus heatmap term and information terms where wanted (fami_simcc spec 3)."""
+    """Bin term of both axes, plus heatmap term and information terms where wanted (fami_simcc spec 3)."""
     heatmaps = states.network.heatmaps
-    bins = [states.along_x.shape[-1], states.along_y.shape[-1]]
-    labels_x, labels_y, maps = targets.values.split([*bins, heatmaps[0, 0].numel()], dim=-1)
-    loss = bin_divergence(states.along_x, labels_x, targets.weights)
-    loss = loss + bin_divergence(states.along_y, labels_y, targets.weights)
+    labels_x, labels_y, maps = targets.values.split(targets.sections, dim=-1)
+    loss = bin_term(states.along_x, labels_x, targets.weights) + bin_term(states.along_y, labels_y, targets.weights)
     if heatmap_term is not None:
         loss = loss + heatmap_term(heatmaps, Targets(maps.view_as(heatmaps), targets.weights))
     if estimator is not None:
@@ -83,12 +80,12 @@ def _released_mse(outputs: torch.Tensor, targets: Targets) -> torch.Tensor:
     return 2 * joint_mse(outputs, targets)
 
 
-def _register(name: str, heatmap_term: Loss | None) -> None:
+def _register(name: str, heatmap_term: Loss | None, bin_term: AxisLoss = bin_divergence) -> None:
     """The losses fami_simcc_NAME_off, _released and _kl, which differ in the information terms."""
 
     def variant(estimator: Estimator | None) -> StatesLoss:
         def loss(states: Any, targets: Targets) -> torch.Tensor:
-            return simcc_loss(states, targets, heatmap_term=heatmap_term, estimator=estimator)
+            return simcc_loss(states, targets, heatmap_term=heatmap_term, estimator=estimator, bin_term=bin_term)
 
         return StatesLoss(loss)
 
@@ -98,7 +95,7 @@ def _register(name: str, heatmap_term: Loss | None) -> None:
 
 
 _register("residual", _released_mse)
-_register("cross_entropy", spatial_cross_entropy)
+_register("cross_entropy", spatial_cross_entropy, bin_cross_entropy)
 _register("replace", None)
 
 
@@ -134,7 +131,7 @@ sweep; k = 1 shows what quantisation alone costs). Labels: Gaussian, sigma 4 bin
 fami_simcc_residual_*): divergence of the bins + heatmap MSE + information terms, joints from the bins. `replace` \
 (fami_simcc_replace_*): without the MSE. `heatmap_aux`: trained as residual, read from the heatmap (preset \
 `paper-heatmap-aux`, or --codec simcc_maps_peak). The ends _released, _kl and _off name the information terms; \
-fami_simcc_cross_entropy_* has cross-entropy for the MSE and learns in minutes, as `tiny` wants.
+fami_simcc_cross_entropy_* has cross-entropy for the MSE and the divergence, and learns in minutes, as `tiny` wants.
 
 Scores. A softmax over hundreds of bins peaks near 0.1 and poseval sorts all people by score, so report both: the \
 smaller maximum of the two axes as SimCC has it, and the heatmap's value at the joint (--codec simcc_maps_score).
@@ -162,6 +159,7 @@ card = register_method(
             "paper-heatmap-aux": _paper(1.5, codec="simcc_maps_peak"),
         },
         build=_build,
+        recipes=dict.fromkeys(("tiny", "tiny-k1", "tiny-heatmap-aux"), "fami_simcc-tiny"),
         notes=_NOTES,
     )
 )

@@ -98,7 +98,8 @@ class MethodCard:
     `build(preset.options)` returns an untrained torch module; weights are loaded strictly by the harness. A method that
     is not trained by gradients has `fit(dataset)`, which returns the state dict learned from a train split. A method
     that a user's file describes has no presets but `read(path)`, which returns the card that the file makes; `file` is
-    then where `build` finds the network with its weights.
+    then where `build` finds the network with its weights. `recipes` name the recipe by which each preset is trained
+    unless told otherwise; "tiny" for those it leaves out.
     """
 
     name: str
@@ -116,6 +117,11 @@ class MethodCard:
     fit: Callable[[DataSet], Mapping[str, torch.Tensor]] | None = None
     read: Callable[[Path], MethodCard] | None = None
     file: Path | None = None
+    recipes: Mapping[str, str] = field(default_factory=dict)
+
+    def recipe(self, preset: str) -> str:
+        """Name of the recipe by which a preset is trained unless told otherwise."""
+        return self.recipes.get(preset, "tiny")
 
     def preset(self, name: str | None) -> tuple[str, Preset]:
         """The named preset (None: the default) with its name; UsageError names the known ones."""

@@ -14,7 +14,8 @@ from baselines.layers.mutual_information import information_loss
 from harness.codecs import HeatmapCodec, SimccCodec, SimccMapsCodec, build_codec, read_as
 from harness.errors import UsageError
 from harness.skeletons import POSETRACK17
-from harness.training.losses import bin_divergence, joint_mse, loss_of
+from harness.training.bin_losses import bin_divergence
+from harness.training.losses import joint_mse, loss_of
 from harness.weights import parameter_count
 
 DATA = Path(__file__).parent / "data"

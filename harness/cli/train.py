@@ -31,7 +31,10 @@ __all__ = ["command"]
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Budget in minutes (default 10).")
 @click.option("--epochs", type=click.FloatRange(min=0, min_open=True), help="Budget in epochs instead.")
 @click.option("--steps", type=click.IntRange(1), help="Budget in steps instead.")
-@click.option("--loss", help="A registered loss; spatial_cross_entropy if not given (plain MSE stalls in minutes).")
+@click.option("--recipe", metavar="NAME|FILE.toml",
+              help="How to train: a recipe's name or a file; the preset's own (`harness methods show M`) if not given. "
+                   "The options below change single entries of it.")  # fmt: skip
+@click.option("--loss", help="A registered loss.")
 @click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), help="Peak learning rate.")
 @click.option("--batch-size", type=click.IntRange(1), help="Clips per step.")
 @click.option("--seed", type=int, default=0, show_default=True)
@@ -70,10 +73,11 @@ def _fit(card: MethodCard, data: DataSet, folder: Path) -> Path:
 
 def _train(
     card: MethodCard, preset: str, data: DataSet, folder: Path, *, minutes: float | None, epochs: float | None,
-    steps: int | None, loss: str | None, learning_rate: float | None, batch_size: int | None, freeze: tuple[str, ...],
+    steps: int | None, recipe: str | None, loss: str | None,
+    learning_rate: float | None, batch_size: int | None, freeze: tuple[str, ...],
     **options: Any,
 ) -> Path:  # fmt: skip
-    from harness.training import Recipe, train
+    from harness.training import open_recipe, train
 
     choices: dict[str, Any] = {
         "loss": loss,
@@ -81,11 +85,12 @@ def _train(
         "batch_size": batch_size,
         "frozen": freeze or None,
     }
-    recipe = replace(Recipe(), **{key: value for key, value in choices.items() if value is not None})
+    followed = open_recipe(recipe or card.recipe(preset))
+    followed = replace(followed, **{key: value for key, value in choices.items() if value is not None})
     seconds = 60 * minutes if minutes is not None else 600.0 if epochs is None and steps is None else None
     with training_bar(f"{card.name} ({preset})") as tell:
         done = train(
-            card, preset, data, out=folder, recipe=recipe, seconds=seconds, epochs=epochs, steps=steps,
+            card, preset, data, out=folder, recipe=followed, seconds=seconds, epochs=epochs, steps=steps,
             progress=tell, **options,
         )  # fmt: skip
     note(f"held-out PCKh@0.5: {100 * done.held_out_pckh:.1f} %; record: {folder / 'record.json'}")

@@ -30,10 +30,14 @@ Form = Literal["maps", "offset maps", "vectors", "vectors and maps", "coordinate
 
 @dataclass(frozen=True)
 class Targets:
-    """What the outputs should become: `values` in their form, `weights` (B,J) 0 where a joint teaches nothing."""
+    """What the outputs should become: `values` in their form, `weights` (B,J) 0 where a joint teaches nothing.
+
+    `sections` are the lengths of the pieces that make up the last axis of vectors: bins of x, bins of y, a map.
+    """
 
     values: Any
     weights: torch.Tensor
+    sections: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

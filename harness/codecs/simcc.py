@@ -55,7 +55,7 @@ class SimccCodec:
         joints = joints.double().nan_to_num(nan=-1e6).clamp(-1e6, 1e6)
         weights = weights.float() * self._known(joints)
         labels = [self._labels(joints[..., axis], axis) for axis in (0, 1)]
-        return Targets(torch.cat(labels, dim=-1).float() * (weights > 0.5)[..., None], weights)
+        return Targets(torch.cat(labels, dim=-1).float() * (weights > 0.5)[..., None], weights, self.bins)
 
     def decode(self, outputs: torch.Tensor) -> Decoded:
         """(B,J,X+Y) -> joints in input px and the larger or smaller of the two maxima."""

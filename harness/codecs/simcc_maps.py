@@ -67,7 +67,8 @@ class SimccMapsCodec:
     def encode(self, joints: torch.Tensor, weights: torch.Tensor) -> Targets:
         """Joints (B,J,2) input px, weights (B,J) -> labels and maps; weight 0 where either has nothing to show."""
         bins, maps = self.vectors.encode(joints, weights), self.maps.encode(joints, weights)
-        return Targets(_joined(bins.values, maps.values), torch.minimum(bins.weights, maps.weights))
+        sections = (*bins.sections, maps.values[0, 0].numel())
+        return Targets(_joined(bins.values, maps.values), torch.minimum(bins.weights, maps.weights), sections)
 
     def decode(self, outputs: torch.Tensor) -> Decoded:
         """Joints from the bins in input px, or from the map in cells, and the score."""

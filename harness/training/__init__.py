@@ -1,6 +1,7 @@
 """Training: one trainer, its losses, and recipes as data.
 
-Methods register losses of their own, so importing this package loads no trainer (and no inference) before it is used.
+Methods register losses and recipes of their own, so importing this package loads no trainer (and no inference) before
+it is used.
 """
 
 from __future__ import annotations
@@ -8,14 +9,29 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from harness.training import bin_losses as _bin_losses  # noqa: F401  (registers its losses)
 from harness.training.losses import Loss, StatesLoss, losses, register_loss
 from harness.training.recipe import Augmentation, Recipe
+from harness.training.recipes import open_recipe, recipes, register_recipes
 
 if TYPE_CHECKING:
     from harness.training.keeper import Trained
     from harness.training.trainer import Report, train
 
-__all__ = ["Augmentation", "Loss", "Recipe", "Report", "StatesLoss", "Trained", "losses", "register_loss", "train"]
+__all__ = [
+    "Augmentation",
+    "Loss",
+    "Recipe",
+    "Report",
+    "StatesLoss",
+    "Trained",
+    "losses",
+    "open_recipe",
+    "recipes",
+    "register_loss",
+    "register_recipes",
+    "train",
+]
 
 _LATER = {"Report": "trainer", "Trained": "keeper", "train": "trainer"}
 

@@ -10,14 +10,14 @@ from typing import Any
 import torch
 from torch.nn.functional import log_softmax
 
-from harness.codecs import Targets
+from harness.codecs import Form, Targets
 from harness.errors import UsageError
 from harness.registry import Registry, load_plugins
 
 __all__ = [
     "Loss",
     "StatesLoss",
-    "bin_divergence",
+    "check_loss",
     "joint_mse",
     "keypoint_mse",
     "loss_of",
@@ -30,6 +30,8 @@ __all__ = [
 Loss = Callable[[Any, Targets], torch.Tensor]
 
 losses: Registry[Loss] = Registry("loss", before_lookup=load_plugins)
+
+_forms: dict[str, Form] = {}
 
 
 @dataclass(frozen=True)
@@ -48,14 +50,32 @@ def loss_of(name: str, module: torch.nn.Module, clips: torch.Tensor, targets: Ta
     loss = losses[name]
     if not isinstance(loss, StatesLoss):
         return loss(module(clips), targets)
-    if "states" not in inspect.signature(module.forward).parameters:
-        raise UsageError(f"loss '{name}' reads states that {type(module).__name__} does not give; take another --loss")
+    _check_states(name, module)
     return loss(module(clips, states=True), targets)
 
 
-def register_loss(name: str, loss: Loss) -> Loss:
-    """Make a loss available by name to recipes."""
-    return losses.add(name, loss)
+def check_loss(name: str, module: torch.nn.Module, form: Form) -> None:
+    """Raise UsageError where a loss reads outputs of another form, or states that the network does not give."""
+    loss, reads = losses[name], _forms.get(name)
+    if reads is not None and reads != form:
+        fitting = sorted(other for other, its in _forms.items() if its == form)
+        others = f"take {' or '.join(fitting)}, or a loss of the method" if fitting else "take a loss of the method"
+        raise UsageError(f"loss '{name}' reads {reads}, and {type(module).__name__} gives {form}; {others} (--loss)")
+    if isinstance(loss, StatesLoss):
+        _check_states(name, module)
+
+
+def _check_states(name: str, module: torch.nn.Module) -> None:
+    if "states" not in inspect.signature(module.forward).parameters:
+        raise UsageError(f"loss '{name}' reads states that {type(module).__name__} does not give; take another --loss")
+
+
+def register_loss(name: str, loss: Loss, *, form: Form | None = None) -> Loss:
+    """Make a loss available by name to recipes; `form` of the outputs it reads, where it can read no other."""
+    losses.add(name, loss)
+    if form is not None:
+        _forms[name] = form
+    return loss
 
 
 def joint_mse(outputs: torch.Tensor, targets: Targets) -> torch.Tensor:
@@ -77,16 +97,6 @@ def keypoint_mse(outputs: torch.Tensor, targets: Targets) -> torch.Tensor:
     return (error.square() * weights).mean()
 
 
-def bin_divergence(logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """SimCC's for one axis: logits and labels (B,J,bins), weights (B,J); mean over bins, not sum (simcc.md 4).
-
-    >>> round(bin_divergence(torch.zeros(1, 1, 2), torch.tensor([[[1.0, 0.0]]]), torch.ones(1, 1)).item(), 4)
-    0.3466
-    """
-    divergence: torch.Tensor = torch.xlogy(labels, labels) - labels * log_softmax(logits, dim=-1)
-    return (divergence.mean(-1) * weights).mean()
-
-
 def spatial_cross_entropy(outputs: torch.Tensor, targets: Targets) -> torch.Tensor:
     """Cross-entropy between softmax over all cells of a map and the normalised target, mean over the known joints.
 
@@ -98,6 +108,9 @@ def spatial_cross_entropy(outputs: torch.Tensor, targets: Targets) -> torch.Tens
     return (per_joint * targets.weights).sum() / targets.weights.sum().clamp_min(1e-12)
 
 
-register_loss("joint_mse", joint_mse)
-register_loss("keypoint_mse", keypoint_mse)
-register_loss("spatial_cross_entropy", spatial_cross_entropy)
+for _name, _loss in (
+    ("joint_mse", joint_mse),
+    ("keypoint_mse", keypoint_mse),
+    ("spatial_cross_entropy", spatial_cross_entropy),
+):
+    register_loss(_name, _loss, form="maps")

@@ -24,9 +24,10 @@ from harness.training.batches import Batch, Stream
 from harness.training.checkpoint import Progress, restore
 from harness.training.held_out import held_out_sequences, percent_correct
 from harness.training.keeper import Keeper, Trained
-from harness.training.losses import loss_of
+from harness.training.losses import check_loss, loss_of
 from harness.training.optimiser import make_optimiser, set_training
 from harness.training.recipe import Recipe, learning_rate
+from harness.training.recipes import open_recipe
 from harness.training.samples import Samples, collect
 from harness.training.start import start_from
 
@@ -73,7 +74,7 @@ def train(
     last.safetensors, best.safetensors (by held-out PCKh), record.json, log.csv and checkpoint.pt; with `resume` an
     unfinished training there goes on, to the same curve. Raises UsageError, DataError or WeightsError.
     """
-    recipe = recipe or Recipe()
+    recipe = recipe or open_recipe(card.recipe(card.preset(preset)[0]))
     if sum(budget is not None for budget in (seconds, epochs, steps)) != 1:
         raise UsageError("give exactly one of seconds, epochs and steps as the budget of a training")
     if threads is not None:
@@ -117,6 +118,7 @@ class Trainer:
         if not any(True for _ in module.parameters()):
             raise UsageError(f"method '{card.name}' has no parameters that gradients could train")
         method = Loaded(card, preset_name, chosen, module, build_codec(chosen))
+        check_loss(recipe.loss, module, method.codec.form)
         samples = collect(dataset, chosen, minimum_joints=recipe.minimum_joints)
         apart = np.isin(samples.sequence, held_out_sequences(len(dataset), recipe.held_out))
         if apart.all():
