@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness.datasets import DataSet
 from harness.errors import DataError, HarnessError
-from harness.inference import ALONE, STAGES, Ranks, Ready, Timings, in_use
+from harness.inference import ALONE, STAGES, Ranks, Ready, Timings, in_use, multiply_adds_of
 from harness.opening import Opened, Progress, prepare
 from harness.predictions import Predictions, write_parquet
 from harness.records import PredictionsFile, RunRecord
@@ -69,7 +69,8 @@ def _run(plans: list[_Plan], progress: Progress | None, ranks: Ranks) -> None:
         [(plan.request, plan.ready, plan.opened, plan.unfinished) for plan in plans], progress=progress, ranks=ranks
     )
     for plan, (predictions, timings, repeatability) in zip(plans, answers, strict=ranks.first):
-        draft = replace(plan.draft, repeatability=repeatability)
+        cost = replace(plan.draft.cost, multiply_adds=multiply_adds_of(plan.ready.method))
+        draft = replace(plan.draft, repeatability=repeatability, cost=cost)
         record = _scored(draft, plan.opened.dataset, predictions, timings)
         plan.made = plan.results.save(record, predictions=_written(predictions, plan.unfinished))
 
@@ -134,6 +135,8 @@ class _Plan:
         found = self.made or self.results.existing(*self.place)
         if found is None:
             raise HarnessError(f"{self.results.folder(*self.place)}: the record has gone; give the same command again")
+        if self.request.label and found.record.label != self.request.label:
+            found = self.results.relabel(found, self.request.label)
         return found
 
     def _missing(self, overwrite: str) -> bool:

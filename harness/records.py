@@ -96,13 +96,17 @@ class InferenceUsed:
 
 @dataclass(frozen=True)
 class Cost:
-    """What the run took: `seconds` by stage, and clips per second over the whole job where it was measured."""
+    """What the run took: `seconds` by stage, and clips per second over the whole job where it was measured.
+
+    `multiply_adds` of one clip (what papers call FLOPs), None where they were not counted.
+    """
 
     seconds: Mapping[str, float] = field(default_factory=dict)
     clips: int = 0
     frames: int = 0
     clips_per_second: float | None = None
     parameters: int | None = None
+    multiply_adds: int | None = None
 
 
 @dataclass(frozen=True)
@@ -139,7 +143,8 @@ class RunRecord:
     `created` is UTC, `2026-01-31T12:00:00Z`; `weights` is None for methods without any, `inference` for
     predictions that came from elsewhere; `scoring` are the facts that
     the scorer gave (compat, tie counts); `request` holds whatever else was asked and changes the numbers (a probe,
-    scoring switches); `repeatability` what changes rounding, with the spread that was measured. `id` is
+    scoring switches); `repeatability` what changes rounding, with the spread that was measured. `label` is what the
+    user calls the run, and says nothing of how it was made: neither `id` nor digest depends on it. `id` is
     `<method>-<preset>-<key>`.
     """
 
@@ -160,6 +165,7 @@ class RunRecord:
     request: Mapping[str, Any] = field(default_factory=dict)
     repeatability: Mapping[str, Any] = field(default_factory=dict)
     harness_version: str = __version__
+    label: str = ""
 
     @property
     def id(self) -> str:
@@ -205,8 +211,8 @@ def run_id(
 
 
 def digest_of(document: Mapping[str, Any]) -> str:
-    """`sha256:...` over every field of a record's JSON but the digest itself."""
-    return "sha256:" + _sha256({name: value for name, value in document.items() if name != "digest"})
+    """`sha256:...` over every field of a record's JSON but the digest itself and the label."""
+    return "sha256:" + _sha256({name: value for name, value in document.items() if name not in ("digest", "label")})
 
 
 def dump_record(record: RunRecord) -> str:

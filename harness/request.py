@@ -54,6 +54,7 @@ class Request:
     limit: int | None = None
     allow_missing_frames: bool = False
     command: str = ""
+    label: str = ""
 
 
 def describe(
@@ -74,6 +75,7 @@ def describe(
         warnings=_warnings(ready, dataset),
         partial=partial,
         request=_afterwards(request),
+        label=request.label,
     )
 
 

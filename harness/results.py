@@ -89,6 +89,12 @@ class Results:
             ) from None
         return read_run(folder)
 
+    def relabel(self, run: StoredRun, label: str) -> StoredRun:
+        """The run under another label, rewritten where it lies; nothing else of it changes."""
+        with _locked(run.folder):
+            write_atomically(run.folder / RECORD_FILE, dump_record(replace(run.record, label=label)).encode())
+        return read_run(run.folder)
+
     def scan(self) -> tuple[list[StoredRun], list[Problem]]:
         """All readable runs, sorted by data set, split and id, and the records that could not be read."""
         runs, problems = [], []

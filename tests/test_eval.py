@@ -52,7 +52,20 @@ def test_the_record_says_what_the_numbers_are(results: Path) -> None:
     assert record.inference.crop_size == (96, 128) and record.inference.codec == "heatmap"
     assert record.boxes.source == "truth" and record.boxes.count == record.dataset.people
     assert record.cost.parameters == 455_409 and record.cost.clips == record.boxes.count
+    assert 50e6 < record.cost.multiply_adds < 500e6 and stored(results, "mean_pose").record.cost.multiply_adds == 0
     assert {"torch", "numpy", "opencv-python-headless"} <= set(record.environment.packages)
+
+
+def test_a_label_given_later_is_put_on_the_stored_run(harness, results: Path) -> None:
+    before = stored(results, "hrnet")
+    answer = harness("eval", *RANDOM, "--results", results, "--label", "untrained", "--no-floor", "--no-plots",
+                     "--format", "csv")  # fmt: skip
+    assert answer.code == 0 and "answered from the store" in answer.err
+    assert "HRNet (tiny), untrained" in answer.out and "untrained" in harness("runs", "list", "--results", results).out
+    after = stored(results, "hrnet")
+    assert (after.id, after.document["digest"]) == (before.id, before.document["digest"])
+    assert harness("verify", "hrnet", "--results", results).code == 0
+    assert stored(results, "mean_pose").record.label == ""
 
 
 def test_scores_of_the_record_are_those_of_its_predictions(results: Path) -> None:

@@ -23,6 +23,7 @@ from harness.records import (
     Partial,
     RunRecord,
     WeightsUsed,
+    digest_of,
     dump_record,
     parse_record,
 )  # fmt: skip
@@ -87,6 +88,16 @@ def test_a_score_changes_two_lines_of_the_diff() -> None:
         next(i for i, line in enumerate(before) if "81.25" in line),
         next(i for i, line in enumerate(before) if '"digest"' in line),
     ]
+
+
+def test_a_label_changes_neither_id_nor_digest_and_old_records_have_none() -> None:
+    plain, named = make_record(), make_record(label="seed 1")
+    assert named.id == plain.id
+    documents = [json.loads(dump_record(record)) for record in (plain, named)]
+    assert documents[0]["digest"] == documents[1]["digest"] == digest_of(documents[1])
+    del documents[0]["label"], documents[0]["cost"]["multiply_adds"]  # as written before there were any
+    read = parse_record(json.dumps(documents[0]).encode(), source="old")[0]
+    assert (read.label, read.cost.multiply_adds) == ("", None)
 
 
 @pytest.mark.parametrize(

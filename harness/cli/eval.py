@@ -33,6 +33,7 @@ FLOOR = "mean_pose"
 @data_options
 @run_options
 @results_option
+@click.option("--label", default="", help="What to call the runs in tables and studies; changes nothing else.")
 @click.option("--floor/--no-floor", default=True, show_default=True, help=f"Also run {FLOOR}, which sees no pixel.")
 @click.option("--plots/--no-plots", default=True, show_default=True, help="Draw the plots of the table.")
 @format_option("table", "json", "csv", "markdown", "latex")
@@ -70,7 +71,7 @@ def command(
             requests += [replace(request, outputs=also) for request in video]
         answers = evaluate_together(requests, Results(results), overwrite=overwrite, progress=report, ranks=ranks)
     if floor and FLOOR not in names:
-        own = {**asked, "preset": None, "weights": None, "codec": None}
+        own = {**asked, "label": "", "preset": None, "weights": None, "codec": None}
         try:
             answers += evaluate_together(
                 [Request(method=FLOOR, command=command, **own)], Results(results), overwrite=overwrite, ranks=ranks

@@ -52,7 +52,8 @@ def _row(run: StoredRun) -> dict[str, object]:
     record = run.record
     mean = record.table.groups().get("Total")
     return {
-        "run": run.id, "data": f"{record.dataset.name} {record.dataset.split}", "boxes": record.boxes.source,
+        "run": run.id, "label": record.label, "data": f"{record.dataset.name} {record.dataset.split}",
+        "boxes": record.boxes.source,
         "AP": "" if mean is None else round(mean, 1), "created": record.created,
         "partial": record.partial.reason if record.partial else "",
     }  # fmt: skip

@@ -1,6 +1,7 @@
 """Inference: boxes and frames in, poses out; each frame decoded once, crops batched, finished sequences kept."""
 
 from harness.inference.engine import SCORE_RULE, Asked, Settings, predict, predict_together
+from harness.inference.flops import multiply_adds_of
 from harness.inference.loaded import PRECISIONS, Loaded, choose_device
 from harness.inference.loading import RANDOM, Ready, load_method
 from harness.inference.ranks import ALONE, Ranks, join_ranks
@@ -27,6 +28,7 @@ __all__ = [
     "in_use",
     "join_ranks",
     "load_method",
+    "multiply_adds_of",
     "predict",
     "predict_together",
 ]

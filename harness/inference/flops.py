@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from harness.inference.loaded import Loaded
 from harness.methods import MethodCard, Preset
 from harness.weights import parameter_count
 
-__all__ = ["multiply_adds", "multiply_adds_of_layers", "sizes"]
+__all__ = ["multiply_adds", "multiply_adds_of", "multiply_adds_of_layers", "sizes"]
 
 
 def multiply_adds(module: nn.Module, clips: torch.Tensor) -> int:
@@ -19,6 +21,22 @@ def multiply_adds(module: nn.Module, clips: torch.Tensor) -> int:
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         module(clips)
     return int(counter.get_total_flops() // 2)
+
+
+def multiply_adds_of(method: Loaded) -> int | None:
+    """Multiply-adds of one clip of a loaded method, by shapes alone; None where shapes do not suffice to run it."""
+    preset = method.preset
+    if not preset.support:
+        return 0
+    if method.card.file:
+        return None
+    width, height = preset.crop.size
+    module = copy.deepcopy(method.module).to("meta")
+    try:
+        with torch.device("meta"):
+            return multiply_adds(module, torch.zeros(1, len(preset.support), 3, height, width))
+    except (RuntimeError, NotImplementedError):  # what a method decides by values has none here
+        return None
 
 
 def multiply_adds_of_layers(module: nn.Module, clips: torch.Tensor) -> int:

@@ -58,8 +58,11 @@ def machine_of(record: RunRecord) -> str:
 
 
 def labels(records: Sequence[RunRecord]) -> list[str]:
-    """One name per run, "Title (preset)", made different by the settings that differ, by the key where none does."""
-    names = [f"{record.method.title} ({record.method.preset})" for record in records]
+    """One name per run, "Title (preset)" and its label if it has one, made different by the settings that differ.
+
+    Where none differ the key of the run does it.
+    """
+    names = [_title(record) for record in records]
     for name in _repeated(names):
         places = [place for place, other in enumerate(names) if other == name]
         settings = [_settings(records[place]) for place in places]
@@ -81,6 +84,11 @@ def short(digest: str | None) -> str:
     '01234567'
     """
     return (digest or "none").removeprefix("sha256:")[:8]
+
+
+def _title(record: RunRecord) -> str:
+    name = f"{record.method.title} ({record.method.preset})"
+    return f"{name}, {record.label}" if record.label else name
 
 
 def _repeated(names: Sequence[str]) -> set[str]:
