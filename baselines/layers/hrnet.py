@@ -13,14 +13,14 @@ from torch.nn.functional import interpolate
 
 from baselines.layers.residual import BasicBlock, Bottleneck, convolution
 
-__all__ = ["TINY", "HRNet"]
+__all__ = ["TINY", "HRNet", "HRNetBranches"]
 
 #: Three branches and two exchange modules: an HRNet in 0.46 M parameters, for inputs of 128x96 (synthtrack spec 7).
 TINY: dict[str, Any] = {"width": 16, "stem": 16, "bottlenecks": 0, "blocks": 2, "modules": (0, 2)}
 
 
-class HRNet(nn.Module):
-    """Images (B,3,H,W) -> heatmaps (B,joints,H/4,W/4); no activation at the end.
+class HRNetBranches(nn.Module):
+    """HRNet without a head: images (B,3,H,W) -> branches at 1/4, 1/8 ... of the input, all or the first alone.
 
     `width` C gives branches of C, 2C, 4C and 8C channels; `stem` channels after the two stride-2 convolutions, then
     `bottlenecks` blocks of stage 1; `modules` exchange modules in each later stage, every one with one branch more, and
@@ -32,11 +32,11 @@ class HRNet(nn.Module):
         self,
         width: int,
         *,
-        joints: int = 17,
         stem: int = 64,
         bottlenecks: int = 4,
         blocks: int = 4,
         modules: tuple[int, ...] = (1, 4, 3),
+        only_first: bool = True,
     ) -> None:
         super().__init__()
         self.stages = len(modules)
@@ -52,12 +52,12 @@ class HRNet(nn.Module):
             widths = [width * 2**branch for branch in range(stage + 2)]
             last = stage + 1 == len(modules)
             self.add_module(f"transition{stage + 1}", _transition(outputs, widths))
-            self.add_module(f"stage{stage + 2}", _stage(widths, count, blocks=blocks, only_first=last))
+            self.add_module(f"stage{stage + 2}", _stage(widths, count, blocks=blocks, only_first=last and only_first))
             outputs = widths
-        self.final_layer = nn.Conv2d(width, joints, 1)
+        self.widths = outputs[:1] if only_first else outputs
 
-    def features(self, images: torch.Tensor) -> torch.Tensor:
-        """(B,3,H,W) -> the highest-resolution branch (B,C,H/4,W/4), which the head and the video methods read."""
+    def branches(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """(B,3,H,W) -> the branches that the last exchange leaves, of falling resolution and `widths` channels."""
         stem = torch.relu_(self.bn1(self.conv1(images)))
         stem = torch.relu_(self.bn2(self.conv2(stem)))
         branches: list[torch.Tensor] = [self.layer1(stem)]
@@ -67,7 +67,28 @@ class HRNet(nn.Module):
             inputs = branches + branches[-1:] * (len(transition) - len(branches))
             branches = [step(branch) for step, branch in zip(transition, inputs, strict=True)]
             branches = getattr(self, f"stage{stage + 1}")(branches)
-        return branches[0]
+        return branches
+
+
+class HRNet(HRNetBranches):
+    """Images (B,3,H,W) -> heatmaps (B,joints,H/4,W/4); no activation at the end. Sizes are those of HRNetBranches."""
+
+    def __init__(
+        self,
+        width: int,
+        *,
+        joints: int = 17,
+        stem: int = 64,
+        bottlenecks: int = 4,
+        blocks: int = 4,
+        modules: tuple[int, ...] = (1, 4, 3),
+    ) -> None:
+        super().__init__(width, stem=stem, bottlenecks=bottlenecks, blocks=blocks, modules=modules)
+        self.final_layer = nn.Conv2d(width, joints, 1)
+
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        """(B,3,H,W) -> the highest-resolution branch (B,C,H/4,W/4), which the head and the video methods read."""
+        return self.branches(images)[0]
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(B,3,H,W) -> heatmaps (B,joints,H/4,W/4)."""
