@@ -43,6 +43,8 @@ def prepare(request: Request, *, scored: bool = False, progress: Progress | None
     Data that are to be `scored` need labels.
     """
     preset = card_of(request.method, request.weights).preset(request.preset)[1]
+    if request.probe is not None:
+        request.probe.check(preset, method=request.method)
     check_split(request.dataset, request.split)
     problems: list[HarnessError] = []
     try:
@@ -97,6 +99,8 @@ def open_request(
         dataset = replace(dataset, sequences=dataset.sequences[: request.limit])
     left_out = Partial("; ".join(reasons)) if reasons else None
     boxes, recall = open_boxes(request, dataset, neighbours=neighbours)
+    if request.probe is not None:
+        boxes = request.probe.boxes(boxes, dataset)
     return Opened(dataset, boxes, recall, left_out)
 
 

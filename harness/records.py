@@ -143,7 +143,8 @@ class RunRecord:
     `created` is UTC, `2026-01-31T12:00:00Z`; `weights` is None for methods without any, `inference` for
     predictions that came from elsewhere; `scoring` are the facts that
     the scorer gave (compat, tie counts); `request` holds whatever else was asked and changes the numbers (a probe,
-    scoring switches); `repeatability` what changes rounding, with the spread that was measured. `label` is what the
+    scoring switches); `findings` what a probe found besides, its rows
+    below "rows"; `repeatability` what changes rounding, with the spread that was measured. `label` is what the
     user calls the run, and says nothing of how it was made: neither `id` nor digest depends on it. `id` is
     `<method>-<preset>-<key>`.
     """
@@ -164,6 +165,7 @@ class RunRecord:
     scoring: Mapping[str, Any] = field(default_factory=dict)
     request: Mapping[str, Any] = field(default_factory=dict)
     repeatability: Mapping[str, Any] = field(default_factory=dict)
+    findings: Mapping[str, Any] = field(default_factory=dict)
     harness_version: str = __version__
     label: str = ""
 
@@ -218,11 +220,19 @@ def digest_of(document: Mapping[str, Any]) -> str:
 def dump_record(record: RunRecord) -> str:
     """JSON text of a record: fields in their declared order, one score per line, a digest over all at the end."""
     document = {"schema": SCHEMA, "id": record.id, **to_plain(record)}
-    document["digest"] = digest_of(document)
-    marker = "@scores@"
-    rows = ",\n    ".join(json.dumps(row, ensure_ascii=False, allow_nan=False) for row in document["scores"])
-    text = json.dumps({**document, "scores": marker}, indent=2, ensure_ascii=False, allow_nan=False)
-    return text.replace(f'"scores": "{marker}"', f'"scores": [\n    {rows}\n  ]' if rows else '"scores": []', 1) + "\n"
+    lists = {"scores": document["scores"]}
+    short: dict[str, Any] = {**document, "scores": "@scores@"}
+    if not document["findings"]:
+        del short["findings"], document["findings"]  # as in records from before there were any
+    elif "rows" in document["findings"]:
+        lists["rows"] = document["findings"]["rows"]
+        short["findings"] = {**document["findings"], "rows": "@rows@"}
+    document["digest"] = short["digest"] = digest_of(document)
+    text = json.dumps(short, indent=2, ensure_ascii=False, allow_nan=False)
+    for name, rows in lists.items():
+        lines = ",\n    ".join(json.dumps(row, ensure_ascii=False, allow_nan=False) for row in rows)
+        text = text.replace(f'"{name}": "@{name}@"', f'"{name}": [\n    {lines}\n  ]' if lines else f'"{name}": []', 1)
+    return text + "\n"
 
 
 def parse_record(content: bytes, *, source: str) -> tuple[RunRecord, dict[str, Any]]:

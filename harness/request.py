@@ -17,6 +17,7 @@ from harness.weights import weights
 
 if TYPE_CHECKING:
     from harness.inference import Ready
+    from harness.inference.intervening import Intervention
 
 __all__ = ["Request", "describe"]
 
@@ -25,7 +26,8 @@ __all__ = ["Request", "describe"]
 class Request:
     """What a user asks of `harness eval`; named as on the command line, None being the choice of the preset.
 
-    `outputs` "backbone" asks for the heatmaps of the method's own backbone on the key frame, its control.
+    `outputs` "backbone" asks for the heatmaps of the method's own backbone on the key frame, its control; `probe`
+    changes what the method is shown.
     """
 
     method: str
@@ -54,6 +56,7 @@ class Request:
     limit: int | None = None
     allow_missing_frames: bool = False
     command: str = ""
+    probe: Intervention | None = None
     label: str = ""
 
 
@@ -73,15 +76,24 @@ def describe(
         environment=describe_environment(),
         weights=_weights(ready),
         warnings=_warnings(ready, dataset),
-        partial=partial,
+        partial=_probed(request, partial),
         request=_afterwards(request),
         label=request.label,
     )
 
 
+def _probed(request: Request, partial: Partial | None) -> Partial | None:
+    """A probed run answers another question than the split asks, so it is never ranked."""
+    if request.probe is None:
+        return partial
+    return Partial("; ".join([f"probe: {request.probe.label}", *([partial.reason] if partial else [])]))
+
+
 def _afterwards(request: Request) -> dict[str, str | float]:
-    """What is asked about outputs, suppression and tracks; nothing where none is, as in records from before."""
+    """What is asked about outputs, probes, suppression and tracks; nothing where none is, as in records from before."""
     asked: dict[str, str | float] = {} if request.outputs == "method" else {"outputs": request.outputs}
+    if request.probe is not None:
+        asked["probe"] = request.probe.label
     if request.nms != "none":
         usual = threshold_of(request.nms)
         asked |= {

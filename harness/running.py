@@ -22,6 +22,11 @@ def run_method(
     return run_methods([(request, ready, opened, shards)], progress=progress)[0][:2]
 
 
+def _asked(request: Request, ready: Ready, opened: Opened, shards: Path | None) -> Asked:
+    method = ready.method if request.probe is None else request.probe.prepared(ready.method)
+    return Asked(method, opened.boxes, request.flip, shards, request.probe)
+
+
 def run_methods(
     plans: list[tuple[Request, Ready, Opened, Path | None]], *, progress: Progress | None = None, ranks: Ranks = ALONE
 ) -> list[tuple[Predictions, Timings, dict[str, Any]]]:
@@ -31,7 +36,7 @@ def run_methods(
         batch_size=request.batch_size, device=request.device, precision=request.precision, crop_path=request.crop_path,
         fold=request.fold, deterministic=request.deterministic, keep_going=request.keep_going,
     )  # fmt: skip
-    asked = [Asked(ready.method, opened.boxes, request.flip, shards) for request, ready, opened, shards in plans]
+    asked = [_asked(request, ready, opened, shards) for request, ready, opened, shards in plans]
     read = VideoFrames(opened.video.path) if opened.video else None
     found = predict_together(asked, opened.dataset, settings=settings, progress=progress, read=read, ranks=ranks)
     answers = []

@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     import torch
 
+    from harness.boxes import Boxes
     from harness.clips import Clips
-    from harness.datasets.sequences import Sequence
+    from harness.datasets.sequences import DataSet, Sequence
+    from harness.inference.loaded import Loaded
     from harness.inference.work import SequenceWork
+    from harness.methods import Preset
 
 __all__ = ["Intervention"]
 
@@ -23,6 +26,15 @@ class Intervention(Protocol):
     @property
     def label(self) -> str:
         """Everything that decides what it does; part of the request's identity."""
+
+    def check(self, preset: Preset, *, method: str) -> None:
+        """Raise UsageError where there is nothing in the method that it could change."""
+
+    def prepared(self, method: Loaded) -> Loaded:
+        """The method that runs."""
+
+    def boxes(self, boxes: Boxes, dataset: DataSet) -> Boxes:
+        """The boxes to look at."""
 
     def offsets(self, support: tuple[int, ...]) -> tuple[int, ...]:
         """The frames to show in place of a preset's `support`, as many of them."""
