@@ -1,13 +1,14 @@
 """DCPose with an adaptive convolution in place of its five deformable ones, and corrected heatmaps fed back.
 
 The design of a reading note without code or verified numbers; where it is ambiguous this is our reading of it (dcpose
-spec 12). Run over a video in order, the corrected heatmap of a frame is the previous one of the next frame, and the
-backbone sees every frame once instead of three times: `Recurrence`.
+spec 12). Run along a track, the corrected heatmap of a frame is the previous one of the next frame, and the backbone
+sees every frame once instead of three times.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ from baselines.layers.hrnet import HRNet
 from baselines.layers.temporal_fusion import ResidualSteps, TemporalFusion
 from harness.methods import CropSpec, MethodCard, Preset, register_method
 
-__all__ = ["DcposeAdaptive", "Recurrence", "card", "resample"]
+__all__ = ["DcposeAdaptive", "card", "resample"]
 
 
 class DcposeAdaptive(nn.Module):
@@ -55,34 +56,24 @@ class DcposeAdaptive(nn.Module):
         corrected: torch.Tensor = self.correct(self.combine(torch.cat((motion, support), dim=1)))
         return corrected + support if self.add_support else corrected
 
+    def begin(self, clips: torch.Tensor) -> torch.Tensor:
+        """(B,3,3,H,W) -> rough heatmaps (B,2,J,h,w) of the current and the previous frame."""
+        both = clips[:, :2].transpose(0, 1)
+        return self.backbone(both.flatten(0, 1)).unflatten(0, both.shape[:2]).transpose(0, 1)
 
-class Recurrence:
-    """One pass over a video in order, for B people at once: the backbone runs once per frame.
+    def carry(self, state: torch.Tensor, moved: torch.Tensor) -> torch.Tensor:
+        """Both maps (B,2,J,h,w) of the crop before in the present one."""
+        return resample(state.flatten(1, 2), moved).view_as(state)
 
-    Heatmaps live in the crop of a box. Where the box moves, what is kept of the last frame is resampled into the new
-    crop first; with one crop for the whole clip nothing is.
-    """
+    def step(self, clips: torch.Tensor, state: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The following frame (B,1,3,H,W) and what is known of the current and the previous one (B,2,J,h,w).
 
-    def __init__(self, module: DcposeAdaptive, first: torch.Tensor) -> None:
-        """`first` (B,3,H,W) is the first frame, in its own crop."""
-        self.module = module
-        self.rough: torch.Tensor = module.backbone(first)
-        self.corrected: torch.Tensor | None = None
-
-    def step(self, following: torch.Tensor | None, *, moved: torch.Tensor | None = None) -> torch.Tensor:
-        """The corrected heatmaps (B,J,h,w) of the current frame; then the following one becomes current.
-
-        `following` (B,3,H,W) is the next frame in the crop of the current one, None at the end. `moved` (B,2,3) maps
-        cells of the current crop to cells of the one before, None where they are the same.
+        Gives the corrected heatmaps of the current frame; with the rough ones of the following, whose previous they
+        are, they are the next state.
         """
-        if moved is not None:
-            self.rough = resample(self.rough, moved)
-            self.corrected = None if self.corrected is None else resample(self.corrected, moved)
-        previous = self.rough if self.corrected is None else self.corrected
-        ahead = self.rough if following is None else self.module.backbone(following)
-        self.corrected = self.module.fuse(self.rough, previous, ahead)
-        self.rough = ahead
-        return self.corrected
+        following = self.backbone(clips[:, 0])
+        corrected = self.fuse(state[:, 0], state[:, 1], following)
+        return corrected, torch.stack((following, corrected), dim=1)
 
 
 def resample(maps: torch.Tensor, moved: torch.Tensor) -> torch.Tensor:
@@ -119,12 +110,35 @@ convolution in place of all offsets, masks and deformable convolutions; its inpu
 convolution is equal to its written definition. It starts with its taps in place: from small random weights all nine \
 would fall on the centre, a plausible reason why it was hard to train.
 
-Clips are run in the plain mode, three backbone passes per frame. The recurrent mode of the note, one pass per frame \
-with corrected heatmaps fed back, is `baselines.dcpose_adaptive.Recurrence`, for people tracked through a video; the \
-harness does not run it yet. Targets are unbiased elliptical Gaussians read by DARK, as the note has them. Weights: \
-none exist; the tiny preset is not trained yet."""
+`tiny` and `paper` look at three frames anew for every pose. `tiny-recurrent` and `paper-recurrent` are the recurrent \
+mode of the note, with the same weights: along a track the corrected heatmap of one frame is the previous one of the \
+next, resampled where the box has moved, and the backbone sees each frame once, where it is the following one. Whoever \
+has no past (a track that begins, a gap in the labels, a box without track id) is looked at in all three frames, as in \
+the plain mode; so detector boxes need `--track iou`. Nothing was trained on corrected maps fed back.
+
+Targets are unbiased elliptical Gaussians read by DARK, as the note has them. Weights: none exist; the tiny preset is \
+not trained yet."""
 
 _CODEC = {"geometry": "plain", "elliptical": True}
+
+_SUPPORT, _FOLLOWING = (0, -1, 1), (1,)
+
+_tiny = Preset(
+    crop=CropSpec(size=(96, 128)),
+    codec="dark",
+    codec_options={"sigma": 1.5, "activation": "softmax", **_CODEC},
+    support=_SUPPORT,
+    options={"backbone": TINY_HRNET, "context": 32},
+    ends="key",
+)
+_paper = Preset(
+    crop=CropSpec(size=(288, 384)),
+    codec="dark",
+    codec_options={"sigma": 3.0, **_CODEC},
+    support=_SUPPORT,
+    options={"backbone": {"width": 48}},
+    ends="key",
+)
 
 card = register_method(
     MethodCard(
@@ -134,22 +148,10 @@ card = register_method(
         paper="an unpublished reading note, after Liu et al., CVPR 2021, and Geng et al. (DEKR), CVPR 2021",
         licence="no code was published; this implementation Apache-2.0",
         presets={
-            "tiny": Preset(
-                crop=CropSpec(size=(96, 128)),
-                codec="dark",
-                codec_options={"sigma": 1.5, "activation": "softmax", **_CODEC},
-                support=(0, -1, 1),
-                options={"backbone": TINY_HRNET, "context": 32},
-                ends="key",
-            ),
-            "paper": Preset(
-                crop=CropSpec(size=(288, 384)),
-                codec="dark",
-                codec_options={"sigma": 3.0, **_CODEC},
-                support=(0, -1, 1),
-                options={"backbone": {"width": 48}},
-                ends="key",
-            ),
+            "tiny": _tiny,
+            "tiny-recurrent": replace(_tiny, recurrent=_FOLLOWING),
+            "paper": _paper,
+            "paper-recurrent": replace(_paper, recurrent=_FOLLOWING),
         },
         build=_build,
         notes=_NOTES,

@@ -20,7 +20,17 @@ if TYPE_CHECKING:
 
     from harness.datasets.sequences import DataSet
 
-__all__ = ["CropSpec", "Method", "MethodCard", "Preset", "Published", "card_of", "methods", "register_method"]
+__all__ = [
+    "CropSpec",
+    "Method",
+    "MethodCard",
+    "Preset",
+    "Published",
+    "Recurrent",
+    "card_of",
+    "methods",
+    "register_method",
+]
 
 
 @dataclass(frozen=True)
@@ -51,6 +61,9 @@ class Preset:
     controls. `codec` names the codec that decodes the outputs, with its `codec_options`; `options` go to `build`.
     `weights` names an entry of the weights manifest, None where none are shipped. `ends` names the rule for support
     frames beyond the ends of the video (harness.clips.END_RULES).
+
+    `recurrent` are those frames of `support` that a step along a track still has to look at; where there are any, the
+    module is a Recurrent, and a sequence is run frame after frame.
     """
 
     crop: CropSpec
@@ -62,6 +75,7 @@ class Preset:
     weights: str | None = None
     flip_test: bool = False
     ends: str = "clamp"
+    recurrent: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -89,6 +103,22 @@ class Method(Protocol):
 
     def __call__(self, clips: torch.Tensor) -> Any:
         """(B,T,3,H,W) float32, normalised -> outputs of the codec's form, e.g. heatmaps (B,J,h,w)."""
+
+
+class Recurrent(Method, Protocol):
+    """A method that carries maps along a track, so that it need not look at every frame of a clip again.
+
+    `forward` is what it does without a past. The state is one tensor (B,...,h,w) of maps that lie in the crop of a box.
+    """
+
+    def begin(self, clips: torch.Tensor) -> torch.Tensor:
+        """Whole clips (B,T,3,H,W) of people without a past -> the state they would have reached."""
+
+    def carry(self, state: torch.Tensor, moved: torch.Tensor) -> torch.Tensor:
+        """The state of another crop in this one; `moved` (B,2,3) maps cells of this crop to cells of the other."""
+
+    def step(self, clips: torch.Tensor, state: torch.Tensor) -> tuple[Any, torch.Tensor]:
+        """The frames `recurrent` names (B,R,3,H,W) and the state -> outputs, and the state for the next frame."""
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ def prepare(request: Request, *, scored: bool = False, progress: Progress | None
     problems: list[HarnessError] = []
     try:
         opened = open_request(
-            request, needs_images=bool(preset.support), neighbours=bool(preset.box_offset), scored=scored,
+            request, needs_images=bool(preset.support), neighbours=bool(preset.box_offset or preset.recurrent), scored=scored,
             progress=progress,
         )  # fmt: skip
     except HarnessError as problem:

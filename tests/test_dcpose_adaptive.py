@@ -1,4 +1,4 @@
-"""Adaptive convolution against its definition, and the recurrent pass: how often, on what, and in which crop."""
+"""Adaptive convolution against its definition, and the recurrent mode: how often, on what, and in which crop."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 from golden_fill import fill, golden_input
 
-from baselines.dcpose_adaptive import Recurrence, card, resample
+from baselines.dcpose_adaptive import card, resample
 from baselines.layers.adaptive import AdaptiveConvolution
 from harness.inference.crops import crop_matrices, transform
 from harness.weights import parameter_count
@@ -57,14 +57,18 @@ def count_calls(module) -> list[int]:
 
 
 def test_recurrent_pass_sees_every_frame_once(network) -> None:
-    """Three frames, one crop: by hand from the definition, with three backbone passes instead of nine."""
+    """Three frames, one crop, the first and the last standing in beyond the ends: by hand from the definition."""
     frames = golden_input(3, 2, 3, 64, 64)
     with torch.inference_mode():
         rough = [network.backbone(frame) for frame in frames]
         calls = count_calls(network)
-        run = Recurrence(network, frames[0])
-        outputs = [run.step(frames[1]), run.step(frames[2]), run.step(None)]
-        assert calls == [2, 2, 2]
+        state = network.begin(torch.stack((frames[0], frames[0], frames[1]), dim=1))
+        assert calls == [4]
+        outputs = []
+        for following in (frames[1], frames[2], frames[2]):
+            corrected, state = network.step(following[:, None], state)
+            outputs.append(corrected)
+        assert calls == [4, 2, 2, 2]
         first = network.fuse(rough[0], rough[0], rough[1])
         second = network.fuse(rough[1], first, rough[2])
         third = network.fuse(rough[2], second, rough[2])
@@ -72,21 +76,13 @@ def test_recurrent_pass_sees_every_frame_once(network) -> None:
         torch.testing.assert_close(ours, expected)
 
 
-def test_recurrent_pass_does_not_look_beyond_the_next_frame(network) -> None:
-    frames = golden_input(3, 1, 3, 64, 64)
+def test_first_step_is_the_plain_mode_and_the_second_is_not(network) -> None:
+    clips = golden_input(2, 3, 3, 64, 64)
     with torch.inference_mode():
-        run, other = Recurrence(network, frames[0]), Recurrence(network, frames[0])
-        assert torch.equal(run.step(frames[1]), other.step(frames[1]))
-        assert not torch.equal(run.step(frames[2]), other.step(frames[0]))
-
-
-def test_first_step_of_a_still_video_is_the_plain_mode(network) -> None:
-    frame = golden_input(1, 3, 64, 64)
-    with torch.inference_mode():
-        plain = network(frame[:, None].expand(-1, 3, -1, -1, -1))
-        run = Recurrence(network, frame)
-        torch.testing.assert_close(run.step(frame), plain)
-        assert not torch.allclose(run.step(frame), plain), "from then on the corrected map is fed back"
+        corrected, state = network.step(clips[:, 2:], network.begin(clips))
+        torch.testing.assert_close(corrected, network(clips))
+        still = network.step(clips[:, 2:], state)[0]
+        assert not torch.allclose(still, corrected), "from then on the corrected map is fed back"
 
 
 def test_resampling_follows_the_crops() -> None:
@@ -116,15 +112,12 @@ def test_resampling_by_the_identity_changes_nothing_and_beyond_the_crop_is_the_m
     torch.testing.assert_close(resample(maps, identity), maps.amin((-2, -1), keepdim=True).expand_as(maps))
 
 
-def test_recurrence_in_a_moving_crop_resamples_both_maps(network) -> None:
-    frames = golden_input(2, 1, 3, 64, 64)
-    moved = torch.tensor([[[1.0, 0.0, 2.0], [0.0, 1.0, -1.0]]])
-    with torch.inference_mode():
-        run = Recurrence(network, frames[0])
-        first = run.step(frames[1])
-        rough = network.backbone(frames[1])
-        expected = network.fuse(resample(rough, moved), resample(first, moved), resample(rough, moved))
-        torch.testing.assert_close(run.step(None, moved=moved), expected)
+def test_both_maps_are_carried_into_a_crop_that_moved(network) -> None:
+    state = torch.randn(2, 2, 17, 16, 16)
+    moved = torch.tensor([[[1.0, 0.0, 2.0], [0.0, 1.0, -1.0]]]).repeat(2, 1, 1)
+    carried = network.carry(state, moved)
+    for place in (0, 1):
+        torch.testing.assert_close(carried[:, place], resample(state[:, place], moved))
 
 
 def test_switches() -> None:

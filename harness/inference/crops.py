@@ -14,7 +14,10 @@ from numpy.typing import NDArray
 
 from harness.errors import UsageError
 
-__all__ = ["GEOMETRIES", "UNIT", "centre_and_scale", "crop_matrices", "image_matrices", "transform", "warp"]
+__all__ = [
+    "GEOMETRIES", "UNIT", "centre_and_scale", "composed", "crop_matrices", "image_matrices", "mirrored_along_x",
+    "transform", "warp",
+]  # fmt: skip
 
 GEOMETRIES = ("plain", "dark", "udp")
 
@@ -97,6 +100,25 @@ def transform(points: Floats, matrices: Floats) -> Floats:
     mapped: Floats = points.astype(np.float64, copy=False) @ matrices[:, :, :2].transpose(0, 2, 1)
     mapped += matrices[:, None, :, 2]
     return mapped
+
+
+def composed(first: Floats, second: Floats) -> Floats:
+    """(N,2,3) matrices that map by `first` (N,2,3), then by `second`.
+
+    >>> composed(np.array([[[2.0, 0, 1], [0, 2, 0]]]), np.array([[[1.0, 0, 5], [0, 1, 0]]])).tolist()
+    [[[2.0, 0.0, 6.0], [0.0, 2.0, 0.0]]]
+    """
+    linear = second[:, :, :2] @ first[:, :, :2]
+    shift = second[:, :, :2] @ first[:, :, 2:] + second[:, :, 2:]
+    return np.concatenate((linear, shift), axis=2)
+
+
+def mirrored_along_x(matrices: Floats, *, width: int, cells: int, geometry: str) -> Floats:
+    """Matrices (N,2,3) between cells of two crops as they are once both are mirrored; `width` px, `cells` across."""
+    inset = _inset(geometry)
+    reach = (width - 1) * (cells - inset) / (width - inset)  # the cell that lies on the mirror image of cell 0
+    turn = np.array([[[-1.0, 0.0, reach], [0.0, 1.0, 0.0]]])
+    return composed(composed(turn, matrices), turn)
 
 
 def warp(

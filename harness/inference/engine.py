@@ -223,6 +223,11 @@ def _task(asked: Asked, dataset: DataSet, settings: Settings, ranks: Ranks) -> T
     check_precision(settings.precision, device)
     if settings.crop_path not in CROP_PATHS:
         raise UsageError(f"unknown crop path '{settings.crop_path}'; known: {', '.join(CROP_PATHS)}")
+    if asked.probe is not None and asked.method.preset.recurrent:
+        raise UsageError(
+            f"preset '{asked.method.preset_name}' of method '{asked.method.card.name}' carries what it saw along "
+            "tracks, so that there is no clip to probe; take the preset without recurrence"
+        )
     method = placed(asked.method, device, fold=settings.fold)
     task = Task(
         method, asked.boxes, Shards(None, dataset, {}), device, settings.batch_size or CPU_BATCH,

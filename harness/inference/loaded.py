@@ -14,9 +14,13 @@ from numpy.typing import NDArray
 from harness.codecs import Codec
 from harness.errors import HarnessError, UsageError
 from harness.inference.normalising import Normaliser
+from harness.inference.recurrence import Past
 from harness.methods import MethodCard, Preset
 
-__all__ = ["PRECISIONS", "Loaded", "check_finite", "check_precision", "choose_device", "forward", "infer"]
+__all__ = [
+    "PRECISIONS", "Loaded", "check_finite", "check_precision", "choose_device", "forward", "infer",
+    "infer_step",
+]  # fmt: skip
 
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
 
@@ -68,17 +72,40 @@ def infer(
     )
 
 
+def infer_step(
+    method: Loaded,
+    crops: torch.Tensor,
+    past: Past,
+    part: slice,
+    *,
+    device: torch.device,
+    precision: str = "fp32",
+    flip: bool = False,
+    normaliser: Normaliser,
+) -> Any:
+    """Outputs of a method that carries a state along tracks, for the rows `part` of one frame of a sequence."""
+    grey = crops.to(device, non_blocking=True)
+    with _computing(device, precision):
+        outputs = past.step(method, part, grey, mirrored=False, normaliser=normaliser)
+        if flip:
+            mirrored = past.step(method, part, grey, mirrored=True, normaliser=normaliser)
+            outputs = method.codec.merge(outputs, mirrored, _flip_order(method, device))
+    return outputs
+
+
 def forward(
     method: Loaded, clips: torch.Tensor, *, device: torch.device, precision: str = "fp32", flip: bool = False
 ) -> Any:
     """Outputs of the method for normalised clips (B,T,3,H,W) on the device."""
-    with ExitStack() as stack:
-        _enter_precision(stack, device, precision)
+    with _computing(device, precision):
         outputs = method.module(clips)
         if flip:
-            order = torch.from_numpy(method.card.skeleton.flip_order).to(device)
-            outputs = method.codec.merge(outputs, method.module(clips.flip(-1)), order)
+            outputs = method.codec.merge(outputs, method.module(clips.flip(-1)), _flip_order(method, device))
     return outputs
+
+
+def _flip_order(method: Loaded, device: torch.device) -> torch.Tensor:
+    return torch.from_numpy(method.card.skeleton.flip_order).to(device)
 
 
 def check_precision(precision: str, device: torch.device) -> None:
@@ -89,14 +116,17 @@ def check_precision(precision: str, device: torch.device) -> None:
         raise UsageError("precision fp16 needs a GPU; on the CPU take fp32 or bf16")
 
 
-def _enter_precision(stack: ExitStack, device: torch.device, precision: str) -> None:
+@contextmanager
+def _computing(device: torch.device, precision: str) -> Iterator[None]:
     check_precision(precision, device)
-    stack.enter_context(torch.inference_mode())
-    if device.type == "cuda":
-        stack.enter_context(_tf32(precision == "tf32"))
-    if precision in ("bf16", "fp16"):
-        dtype = torch.bfloat16 if precision == "bf16" else torch.float16
-        stack.enter_context(torch.autocast(device.type, dtype=dtype))
+    with ExitStack() as stack:
+        stack.enter_context(torch.inference_mode())
+        if device.type == "cuda":
+            stack.enter_context(_tf32(precision == "tf32"))
+        if precision in ("bf16", "fp16"):
+            dtype = torch.bfloat16 if precision == "bf16" else torch.float16
+            stack.enter_context(torch.autocast(device.type, dtype=dtype))
+        yield
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field, replace
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,8 +15,9 @@ from harness.datasets.sequences import DataSet
 from harness.errors import HarnessError
 from harness.inference.folding import folded
 from harness.inference.intervening import Intervention
-from harness.inference.loaded import Loaded, check_finite, infer
+from harness.inference.loaded import Loaded, check_finite, infer, infer_step
 from harness.inference.normalising import Normaliser
+from harness.inference.recurrence import step_places
 from harness.inference.shards import Shards
 from harness.inference.sizing import best_batch_size
 from harness.inference.timings import Timings
@@ -93,6 +94,7 @@ class Task:
             batch_size=self.batch_size,
             joint_count=len(self.method.card.skeleton),
             device=self.device if self.crop_path == "device" else torch.device("cpu"),
+            step=step_places(preset.support, preset.recurrent) if preset.recurrent else None,
         )
 
     def resumed(self, number: int) -> bool:
@@ -169,10 +171,13 @@ class Task:
 
     def _piece(self, work: SequenceWork, part: slice, crops: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         started = perf_counter()
-        outputs = infer(
-            self.method, crops, device=self.device, precision=self.precision, flip=self.flip,
-            normaliser=self._normaliser,
-        )  # fmt: skip
+        how: dict[str, Any] = {
+            "device": self.device, "precision": self.precision, "flip": self.flip, "normaliser": self._normaliser,
+        }  # fmt: skip
+        past = work.past
+        outputs = (
+            infer(self.method, crops, **how) if past is None else infer_step(self.method, crops, past, part, **how)
+        )
         computed = perf_counter()
         with torch.inference_mode():
             decoded = self.method.codec.decode(outputs)

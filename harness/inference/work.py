@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from harness.clips import Clips
 from harness.datasets.sequences import Sequence
 from harness.errors import DataError
-from harness.inference.crops import centre_and_scale, crop_matrices, image_matrices
+from harness.inference.crops import centre_and_scale, composed, crop_matrices, image_matrices, mirrored_along_x
+from harness.inference.recurrence import Past, rows_before
 from harness.methods import CropSpec
 
 __all__ = ["SequenceWork", "balanced"]
@@ -55,7 +56,10 @@ def balanced(count: int, batch_size: int) -> list[slice]:
 
 @dataclass
 class SequenceWork:
-    """A sequence while it is worked on. `number` is its place in the data set; `device` is where batches are filled."""
+    """A sequence while it is worked on. `number` is its place in the data set; `device` is where batches are filled.
+
+    `step` are the places in a clip that a person with a past is looked at in; None where nobody has one.
+    """
 
     number: int
     sequence: Sequence
@@ -66,10 +70,13 @@ class SequenceWork:
     batch_size: int
     joint_count: int
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    step: list[int] | None = None
     done: int = 0
     failed: bool = False
     _size: tuple[int, int] | None = None
     _open: dict[int, _Batch] = field(default_factory=dict)
+    _full: dict[int, _Batch] = field(default_factory=dict)
+    _next: int = 0
     _lock: Lock = field(default_factory=Lock)
 
     @cached_property
@@ -84,8 +91,25 @@ class SequenceWork:
 
     @cached_property
     def batches(self) -> list[slice]:
-        """Clip rows of every batch."""
-        return balanced(len(self.clips), self.batch_size)
+        """Clip rows of every batch; none has people of two frames where they have a past."""
+        if self.step is None:
+            return balanced(len(self.clips), self.batch_size)
+        edges = [*np.flatnonzero(np.diff(self.clips.frame, prepend=-1)).tolist(), len(self.clips)]
+        return [
+            slice(start + part.start, start + part.stop)
+            for start, stop in pairwise(edges)
+            for part in balanced(stop - start, self.batch_size)
+        ]
+
+    @cached_property
+    def before(self) -> Integers:
+        """(N,) the row of the same track in the frame before, -1 where there is none."""
+        return rows_before(self.clips, self.sequence)
+
+    @cached_property
+    def past(self) -> Past | None:
+        """What is carried along the tracks of the sequence."""
+        return None if self.step is None else Past(self)
 
     @cached_property
     def matrices(self) -> NDArray[np.float64]:
@@ -135,19 +159,38 @@ class SequenceWork:
                 yield part, self._empty(part.stop - part.start)
             return
         rows, _ = self.uses(image)
+        if not len(rows):
+            return
         self._check_size(size, rows)
         numbers, counts = np.unique(self._batch_of[rows], return_counts=True)
         for number, count in zip(numbers.tolist(), counts.tolist(), strict=True):
             batch = self._open[number]
             batch.owed -= count
             if batch.owed == 0:
-                del self._open[number]
-                yield batch.part, batch.crops
+                self._full[number] = self._open.pop(number)
+        for number in sorted(self._full):
+            if self.step is not None and number != self._next:
+                return
+            batch = self._full.pop(number)
+            self._next = number + 1
+            yield batch.part, batch.crops
 
     def back(self, part: slice, grid: tuple[int, int]) -> NDArray[np.float64]:
         """(B,2,3) matrices from a grid of `grid` cells to image px for some rows."""
         centre, scale = self._regions
         return image_matrices(centre[part], scale[part], grid, geometry=self.back_geometry, aspect=self.spec.aspect)
+
+    def moved(self, rows: Integers, before: Integers, grid: tuple[int, int], *, mirrored: bool) -> NDArray[np.float64]:
+        """(K,2,3) matrices from cells of the crops of `rows` to cells of the crops of the rows `before`."""
+        centre, scale = self._regions
+        back = image_matrices(centre[rows], scale[rows], grid, geometry=self.back_geometry, aspect=self.spec.aspect)
+        there = crop_matrices(
+            centre[before], scale[before], grid, geometry=self.back_geometry, aspect=self.spec.aspect
+        )  # fmt: skip
+        found = composed(back, there)
+        if not mirrored:
+            return found
+        return mirrored_along_x(found, width=self.spec.size[0], cells=grid[0], geometry=self.back_geometry)
 
     def keep(self, part: slice, joints: NDArray[np.float64], scores: NDArray[np.float64]) -> None:
         """Keep what was found for some rows: joints (B,J,2) in image px, scores (B,J)."""
@@ -169,9 +212,18 @@ class SequenceWork:
     def _uses(self) -> list[tuple[Integers, Integers]]:
         flat = self.clips.support.ravel()
         order = np.argsort(flat, kind="stable")
+        order = order[self._wanted.ravel()[order]]
         parts = np.split(order, np.searchsorted(flat[order], np.arange(1, len(self.clips.images))))
         width = max(self.clips.support.shape[1], 1)
         return [(part // width, part % width) for part in parts]
+
+    @cached_property
+    def _wanted(self) -> NDArray[np.bool_]:
+        """(N,T) which crops are looked at: all, but for people with a past."""
+        wanted = np.ones(self.clips.support.shape, dtype=bool)
+        if self.step is not None:
+            wanted[self.before >= 0] = np.isin(np.arange(wanted.shape[1]), self.step)
+        return wanted
 
     @cached_property
     def _batch_of(self) -> Integers:
@@ -183,7 +235,7 @@ class SequenceWork:
             if number not in self._open:
                 part = self.batches[number]
                 crops = self._empty(part.stop - part.start)
-                self._open[number] = _Batch(part, crops, crops.shape[0] * crops.shape[1])
+                self._open[number] = _Batch(part, crops, int(self._wanted[part].sum()))
             return self._open[number]
 
     def _empty(self, count: int) -> torch.Tensor:
