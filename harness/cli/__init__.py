@@ -25,6 +25,7 @@ VERBS = {
     "eval": "Run a method on a data set: predictions, scores, record, table and plots.",
     "export": "Write predictions as a PoseTrack submission, or check one.",
     "methods": "List the methods, or show what one is.",
+    "probe": "Ask causal questions of methods by changing what they are shown.",
     "predict": "Run a method and write its predictions, without scoring.",
     "report": "Render plots from records.",
     "runs": "List the stored runs, or show one.",
