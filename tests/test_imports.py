@@ -14,7 +14,7 @@ LAYERS = {
     "boxes": 3, "clips": 3, "predictions": 3, "similarity": 3, "suppression": 4, "tracks": 4, "video": 4,
     "methods": 4, "codecs": 5, "weights": 4, "scoring": 4,
     "inference": 6, "training": 7, "records": 5, "environment": 6, "results": 6, "verify": 7,
-    "people": 7, "request": 7, "reopen": 7, "opening": 8, "running": 9,
+    "people": 7, "request": 7, "reopen": 7, "doctor": 7, "opening": 8, "running": 9,
     "report": 8, "evaluate": 10, "cli": 11,
 }  # fmt: skip
 
