@@ -11,7 +11,7 @@ from torch import nn
 from baselines.layers.calibration import Calibration, LocalStep
 from baselines.layers.hrnet import TINY as TINY_HRNET
 from baselines.layers.hrnet import HRNet
-from baselines.layers.motion import Motion, move
+from baselines.layers.motion import Motion, displaced, move
 from baselines.layers.mutual_information import Evidence
 from baselines.layers.residual import chain
 from harness.weights import KeyMap
@@ -117,6 +117,27 @@ class FamiNetwork(nn.Module):
         with torch.no_grad():
             labels = self.backbone.final_layer(refined), self.backbone.final_layer(support), backbone.detach()
         return FamiStates(heatmaps, backbone, motions, Evidence(heatmaps, refined, support, key, *labels))
+
+    def alignment(self, clips: torch.Tensor) -> dict[str, torch.Tensor]:
+        """How support features come to lie on the key's by the global step, for the alignment probe.
+
+        `key`, `gathered` (B,C,h,w); `before`, `after` (S,B,C,h,w); `offsets` (S,B,2,h,w) where each cell is read, x and
+        y in cells; `read_before`, `read_after` (S,B,J,h,w) what the backbone's head makes of the features; `outputs`.
+        """
+        count = len(clips)
+        key, *supports = torch.split(self.backbone.features(clips.transpose(0, 1).flatten(0, 1)), count)
+        motions = self.motion(torch.cat([maps - key for maps in supports]))
+        moved = move(torch.cat(supports), motions)
+        support = self.gather(torch.cat(torch.split(moved, count), dim=1))
+        gathered = self.local(support, self.compare(torch.cat((support, key), dim=1)))
+        before, after = torch.stack(supports), moved.unflatten(0, (len(supports), count))
+        return {
+            "key": key, "before": before, "after": after, "gathered": gathered,
+            "offsets": displaced(motions, moved.shape[-2:]).unflatten(0, (len(supports), count)),
+            "read_before": self.backbone.final_layer(before.flatten(0, 1)).unflatten(0, (len(supports), count)),
+            "read_after": self.backbone.final_layer(moved).unflatten(0, (len(supports), count)),
+            "outputs": self.head(self.refine(torch.cat((key, gathered), dim=1))),
+        }  # fmt: skip
 
     def _features(self, clips: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         """Refined, gathered support and key features (B,C,h,w), and the motions of the supports (4,B,2 or 6)."""

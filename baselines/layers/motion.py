@@ -10,7 +10,7 @@ from torch.nn.functional import grid_sample
 
 from baselines.layers.residual import chain
 
-__all__ = ["Motion", "move"]
+__all__ = ["Motion", "displaced", "move"]
 
 
 class Motion(nn.Module):
@@ -63,15 +63,30 @@ def move(maps: torch.Tensor, motion: torch.Tensor) -> torch.Tensor:
     [0.0, 0.0, 1.0, 2.0]
     """
     height, width = maps.shape[-2:]
-    motion = motion.float()
-    reach = motion.new_tensor([max(width - 1, 1), max(height - 1, 1)])
-    columns = torch.arange(width, device=maps.device, dtype=motion.dtype)
-    rows = torch.arange(height, device=maps.device, dtype=motion.dtype)
+    reach = motion.new_tensor([max(width - 1, 1), max(height - 1, 1)], dtype=torch.float32)
+    places = _read_at(motion.float(), height, width)
+    return grid_sample(maps, places / reach * 2 - 1, padding_mode="zeros", align_corners=True)
+
+
+def displaced(motion: torch.Tensor, grid: tuple[int, ...]) -> torch.Tensor:
+    """(N,2,h,w) how far from each cell `move` reads, x and y in cells.
+
+    >>> displaced(torch.tensor([[1.0, 0.0]]), (2, 2))[0, :, 0, 0].tolist()
+    [-1.0, 0.0]
+    """
+    still = _read_at(torch.zeros_like(motion[:, :2]).float(), *grid)
+    return (_read_at(motion.float(), *grid) - still).permute(0, 3, 1, 2)
+
+
+def _read_at(motion: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """(N,h,w,2) x and y of where each cell is read."""
+    columns = torch.arange(width, device=motion.device, dtype=motion.dtype)
+    rows = torch.arange(height, device=motion.device, dtype=motion.dtype)
     places = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1) - motion[:, None, None, :2]
     if motion.shape[-1] == 6:
         middle = (motion.new_tensor([width, height]) - 1) / 2
         places = places + (places - middle) @ motion[:, None, 2:].reshape(-1, 1, 2, 2).mT
-    return grid_sample(maps, places / reach * 2 - 1, padding_mode="zeros", align_corners=True)
+    return places
 
 
 def _halving(width: int) -> nn.Sequential:
