@@ -89,6 +89,25 @@ class HmtaNetwork(nn.Module):
             before = self._read(found.supports)
         return found._replace(read_aligned=self._read(found.aligned), read_supports=before)
 
+    def alignment(self, clips: torch.Tensor) -> dict[str, torch.Tensor]:
+        """How support features come to lie on the key's, for the alignment probe.
+
+        `key`, `gathered` (B,C,h,w); `before`, `after` (S,B,C,h,w); `offsets` (S,B,2,h,w) where each cell is read on
+        average, x and y in cells, both steps of what moves added; `mask` (S,B,1,h,w), `threshold` (S,B); `read_before`,
+        `read_after` (S,B,J,h,w) what the backbone's head makes of the features; `outputs`.
+        """
+        found: HmtaStates = self(clips, states=True)
+        steps = [maps.unflatten(2, (-1, 2)).mean(2).flip(2) for maps in found.offsets]
+        salient = sum(steps[1 : 1 + (self.align.appearance_step is not None)], steps[0])
+        plain = steps[-1] if self.align.plain_step is not None else torch.zeros_like(salient)
+        assert found.read_supports is not None and found.read_aligned is not None  # noqa: S101
+        return {
+            "key": found.key, "before": found.supports, "after": found.aligned, "gathered": found.gathered,
+            "offsets": found.mask * salient + (1 - found.mask) * plain, "mask": found.mask,
+            "threshold": found.threshold, "read_before": found.read_supports, "read_after": found.read_aligned,
+            "outputs": found.heatmaps,
+        }  # fmt: skip
+
     def from_features(self, key: torch.Tensor, supports: torch.Tensor) -> HmtaStates:
         """What leads to the heatmaps, from backbone features of the key frame (B,C,h,w) and of supports (S,B,C,h,w)."""
         flat = self.reduce(supports.flatten(0, 1))
