@@ -1,0 +1,178 @@
+"""harness probe: causal questions asked of methods, by changing what they are shown."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from harness.cli.options import data_options, format_option, results_option, run_options
+from harness.cli.output import emit_json, emit_rows, note, progress_bar
+from harness.errors import UsageError
+
+if TYPE_CHECKING:
+    from harness.probes.changes import Judge
+    from harness.probes.studies import Answer
+    from harness.request import Request
+    from harness.results import Results
+
+__all__ = ["command"]
+
+KINDS = ("keyframe", "time", "alignment", "protocol")
+
+
+@click.command("probe")
+@click.option("--method", "names", multiple=True,
+              help="NAME, NAME:PRESET or NAME:PRESET=WEIGHTS; repeatable.")  # fmt: skip
+@click.option("--kind", type=click.Choice(KINDS), help="What to ask; without --probe, at the usual strengths.")
+@click.option("--probe", "probes", multiple=True, help="Only this one: name, name=strength or name@part=strength.")
+@click.option("--list", "listing", is_flag=True, help="List the probes, and do nothing else.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the probes that draw random numbers.")
+@click.option("--control/--no-control", default=True, show_default=True,
+              help="keyframe: also the copy of the previous frame, which never sees the key frame.")  # fmt: skip
+@click.option("--detections", type=click.Path(path_type=Path), help="protocol: also a detector's boxes.")
+@click.option("--cross", is_flag=True, help="protocol: all combinations, not one factor at a time.")
+@click.option("--replicates", type=click.IntRange(100), default=1000, show_default=True, help="Bootstrap draws.")
+@data_options
+@run_options
+@results_option
+@format_option("table", "json", "csv", "markdown", "latex")
+def command(
+    names: tuple[str, ...], kind: str | None, probes: tuple[str, ...], listing: bool, seed: int, control: bool,
+    detections: Path | None, cross: bool, replicates: int, results: Path, style: str, overwrite: str, **asked: Any,
+) -> None:  # fmt: skip
+    """Ask causal questions of methods by changing what they are shown.
+
+    \b
+    harness probe --method fami --kind time
+    harness probe --method fami --method dual_stream:tiny-token --kind keyframe
+    harness probe --method fami --kind alignment
+    harness probe --method fami --method hrnet --kind protocol
+
+    Every probed run goes through the normal engine and scorer, gets a record of its own (partial, never ranked) and is
+    compared with the untouched run, pair by pair of sequences. `harness report probes` draws what is stored.
+    """
+    from harness.probes.changes import Judge
+    from harness.probes.studies import subject_named
+    from harness.request import Request
+    from harness.results import Results
+
+    if listing:
+        return emit_rows(_listed(), style)
+    if not names or (kind is None and not probes):
+        raise UsageError("say whom to ask and what: --method NAME --kind keyframe, time, alignment or protocol")
+    shared = Request("", command=shlex.join(["harness", *sys.argv[1:]]), **asked)
+    subjects = [subject_named(name, shared) for name in dict.fromkeys(names)]
+    store = Results(results)
+    if kind == "alignment":
+        return _alignment(subjects, store, seed=seed, overwrite=overwrite, style=style)
+    judge = Judge(_dataset(shared), replicates=replicates, seed=seed)
+    if kind == "protocol":
+        answers = _protocol(
+            subjects, store, judge, boxes=detections and str(detections), seed=seed, cross=cross, overwrite=overwrite
+        )
+    else:
+        subjects += _controls(kind, subjects, shared) if control else []
+        answers = _studied(kind or "", subjects, store, judge, probes=probes, seed=seed, overwrite=overwrite)
+    _print(kind or "", answers, judge, style)
+
+
+def _studied(
+    kind: str, subjects: list[Request], store: Results, judge: Judge, *, probes: tuple[str, ...], seed: int,
+    overwrite: str,
+) -> list[Answer]:  # fmt: skip
+    from harness.probes.studies import run_cells, study_cells
+
+    cells = [
+        cell
+        for subject in subjects
+        for cell in study_cells(kind, subject, asked=probes, seed=seed, tell=lambda text: note(f"left out: {text}"))
+    ]
+    with progress_bar(", ".join(subject.method for subject in subjects)) as report:
+        return list(run_cells(cells, store, judge, overwrite=overwrite, progress=report))
+
+
+def _protocol(
+    subjects: list[Request], store: Results, judge: Judge, *, boxes: str | None, seed: int, cross: bool, overwrite: str
+) -> list[Answer]:
+    from harness.probes.studies import protocol_cells, run_cells
+
+    answers = []
+    for subject in subjects:  # settings differ from cell to cell, so each is a pass of its own
+        cells = protocol_cells(
+            subject, boxes=boxes, seed=seed, cross=cross, tell=lambda text: note(f"left out: {text}")
+        )
+        for cell in cells[1:]:
+            with progress_bar(f"{subject.method}, {cell.name}") as report:
+                answers += run_cells([cells[0], cell], store, judge, overwrite=overwrite, progress=report)
+    return answers
+
+
+def _controls(kind: str | None, subjects: list[Request], shared: Request) -> list[Request]:
+    from harness.probes.studies import CONTROL, subject_named
+
+    known = {subject.method for subject in subjects}
+    return [subject_named(CONTROL, shared)] if kind == "keyframe" and CONTROL not in known else []
+
+
+def _dataset(shared: Request) -> Any:
+    from harness.datasets import open_dataset
+
+    return open_dataset(shared.dataset, shared.split, root=shared.data_root)
+
+
+def _alignment(subjects: list[Request], store: Results, *, seed: int, overwrite: str, style: str) -> None:
+    from harness.probes.alignment import measure_alignment
+
+    rows = []
+    for subject in subjects:
+        with progress_bar(f"{subject.method}, alignment") as report:
+            run = measure_alignment(subject, store, seed=seed, overwrite=overwrite, progress=report)
+        note(f"record: {run.folder / 'record.json'}")
+        named = f"{run.record.method.name}:{run.record.method.preset}"
+        rows += [{"method": named, **row} for row in run.record.findings["rows"] if row["what"] == "alignment"]
+    if style in ("json", "csv"):
+        return emit_rows(rows, style)
+    emit_rows([{key: _shown(value) for key, value in row.items() if key != "what"} for row in rows], style)
+
+
+def _print(kind: str, answers: list[Answer], judge: Judge, style: str) -> None:
+    from harness.probes.findings import gaps, gains_by_slice, named, summary
+
+    if style in ("json", "csv"):
+        flat = [
+            {"method": named(answer), "probe": answer.cell.name, **row} for answer in answers for row in answer.rows
+        ]
+        return emit_json(flat) if style == "json" else emit_rows(flat, style)
+    tables = [summary(answers)]
+    if kind == "time":
+        tables.append(gains_by_slice(answers))
+    if kind == "protocol":
+        tables.append(gaps(answers, judge))
+    click.echo(f"{judge.dataset.name} {judge.dataset.split}, change against the untouched run, AP points")
+    for rows in tables:
+        if rows:
+            click.echo()
+            emit_rows([{key: _shown(value) for key, value in row.items()} for row in rows], style)
+    note("\npartial, not comparable: probed runs are stored under their probe and never ranked")
+
+
+def _shown(value: Any) -> str:
+    if value is None or value != value:
+        return "–"
+    return f"{value:.2f}" if isinstance(value, float) else str(value)
+
+
+def _listed() -> list[dict[str, str]]:
+    from harness.probes import probe_cards
+
+    return [
+        {
+            "probe": card.name, "kind": card.kind, "strengths": ", ".join(f"{dose:g}" for dose in card.doses),
+            "unit": card.unit, "parts": ", ".join(card.parts[:7]), "what": card.summary,
+        }
+        for card in sorted((probe_cards[name] for name in probe_cards), key=lambda card: (card.kind, card.name))
+    ]  # fmt: skip
