@@ -7,6 +7,7 @@ from harness.codecs.dsnt import DsntCodec
 from harness.codecs.heatmap import HeatmapCodec
 from harness.codecs.maps import MapCodec
 from harness.codecs.peaks import mirror_maps, peaks
+from harness.codecs.queries import QueriesCodec
 from harness.codecs.simcc import SimccCodec
 from harness.codecs.simcc_maps import SimccMapsCodec
 from harness.codecs.udp import UdpCodec, UdpOffsetCodec
@@ -21,6 +22,7 @@ __all__ = [
     "Geometry",
     "HeatmapCodec",
     "MapCodec",
+    "QueriesCodec",
     "SimccCodec",
     "SimccMapsCodec",
     "Targets",

@@ -25,7 +25,7 @@ __all__ = ["Codec", "Decoded", "Form", "Geometry", "Targets", "build_codec", "co
 Geometry = Literal["plain", "dark", "udp"]
 
 #: What the outputs of a network are; codecs of one form can read each other's.
-Form = Literal["maps", "offset maps", "vectors", "vectors and maps", "coordinates"]
+Form = Literal["maps", "offset maps", "vectors", "vectors and maps", "coordinates", "queries"]
 
 
 @dataclass(frozen=True)

@@ -68,12 +68,7 @@ class AssociativeEmbedding:
         return frames.flip(-1)
 
     def people(
-        self,
-        passes: Sequence[Pass],
-        size: tuple[int, int],
-        *,
-        flip_order: torch.Tensor,
-        valid: tuple[float, float] = (1.0, 1.0),
+        self, passes: Sequence[Pass], size: tuple[int, int], *, flip_order: torch.Tensor
     ) -> list[People]:
         """Persons of each frame, in px of the input at scale 1."""
         heatmaps, tags = mean_maps(passes, size if self.to_input else None, flip_order)

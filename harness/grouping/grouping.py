@@ -53,11 +53,10 @@ class Grouping(Protocol):
         """Frames (B,3,H,W) as the network has to see them for `Pass.mirrored`."""
 
     def people(
-        self, passes: Sequence[Pass], size: tuple[int, int], *, valid: tuple[float, float], flip_order: torch.Tensor
+        self, passes: Sequence[Pass], size: tuple[int, int], *, flip_order: torch.Tensor
     ) -> list[People]:
         """Persons of each of B frames from passes of falling scale; `size` (width, height) is the input at scale 1.
 
-        `valid` is the share of the input's width and height that shows the frame, where it lies at the top left;
         `flip_order` as in Skeleton.
         """
 
