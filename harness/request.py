@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.boxes import Boxes
-from harness.datasets import DataSet
+from harness.datasets import NO_TRACK, DataSet
 from harness.datasets.images import images_fingerprint
 from harness.environment import describe_environment
 from harness.records import BoxesUsed, Cost, DataUsed, InferenceUsed, MethodUsed, Partial, RunRecord, WeightsUsed
@@ -75,7 +75,7 @@ def describe(
         cost=Cost(parameters=ready.parameters),
         environment=describe_environment(),
         weights=_weights(ready),
-        warnings=_warnings(ready, dataset),
+        warnings=_warnings(ready, dataset, boxes),
         partial=_probed(request, partial),
         request=_afterwards(request),
         label=request.label,
@@ -142,6 +142,7 @@ def _inference(request: Request, ready: Ready) -> InferenceUsed:
         box_offset=preset.box_offset,
         codec_options=preset.codec_options,
         crop_path=request.crop_path,
+        recurrent=preset.recurrent,
     )
 
 
@@ -150,10 +151,17 @@ def _weights(ready: Ready) -> WeightsUsed | None:
     return WeightsUsed(loaded.name or loaded.path.name, loaded.sha256) if loaded else None
 
 
-def _warnings(ready: Ready, dataset: DataSet) -> tuple[str, ...]:
-    """Say it when tiny weights, made for the embedded data, meet real video."""
+def _warnings(ready: Ready, dataset: DataSet, boxes: Boxes) -> tuple[str, ...]:
+    """Say it when tracks are missed, and when tiny weights, made for the embedded data, meet real video."""
+    untracked = ready.method.preset.recurrent and len(boxes) and (boxes.track_ids == NO_TRACK).all()
+    found = (
+        (f"{ready.method.card.name} ({ready.method.preset_name}) follows tracks, and no box has a track id: "
+         "every pose was made without a past; --track iou gives boxes ids",)
+        if untracked else ()
+    )  # fmt: skip
     name = ready.weights.name if ready.weights else ""
     trained_on = weights[name].trained_on if name else ""
     if not trained_on.startswith("synthtrack") or dataset.name.startswith("synthtrack"):
-        return ()
-    return (f"weights {name} were made for the embedded data ({trained_on}); on {dataset.name} expect low numbers",)
+        return found
+    made = f"weights {name} were made for the embedded data ({trained_on}); on {dataset.name} expect low numbers"
+    return (*found, made)

@@ -12,13 +12,15 @@ from test_engine import write_video
 from torch.distributed import HashStore
 
 from baselines.dcpose_adaptive import card, resample
-from harness.boxes import Boxes
+from harness.boxes import Boxes, boxes_from_truth
 from harness.codecs import build_codec
-from harness.datasets import NO_TRACK, DataSet
+from harness.datasets import NO_TRACK, DataSet, open_dataset
 from harness.errors import UsageError
-from harness.inference import Asked, Loaded, Ranks, Settings, predict, predict_together
+from harness.inference import RANDOM, Asked, Loaded, Ranks, Settings, load_method, predict, predict_together
 from harness.inference.crops import crop_matrices, image_matrices, mirrored_along_x, transform
+from harness.inference.flops import multiply_adds, multiply_adds_of, sizes
 from harness.methods import CropSpec
+from harness.request import Request, describe
 
 #: (frame, track) of everyone in the first video: one who is there throughout, one who comes late and leaves early, one
 #: who is away for a frame, and one whom nobody follows.
@@ -184,3 +186,21 @@ def test_mirrored_matrices_are_those_of_mirrored_crops() -> None:
 def test_a_probe_needs_clips(data, boxes, method) -> None:
     with pytest.raises(UsageError, match="carries what it saw along tracks"):
         predict_together([Asked(method, boxes, probe=object())], data)
+
+
+def test_a_step_costs_one_backbone_pass_where_the_plain_mode_has_three(method) -> None:
+    counted = {name: operations for name, (_, operations) in sizes(card).items()}
+    with torch.device("meta"):
+        backbone = multiply_adds(card.build(card.presets["tiny"].options).backbone, torch.zeros(1, 3, 128, 96))
+    assert counted["tiny"] - counted["tiny-recurrent"] == 2 * backbone
+    assert counted["tiny-recurrent"] == multiply_adds_of(replace(method, preset=card.presets["tiny-recurrent"]))
+
+
+def test_boxes_without_track_ids_are_told(smoke_val, tmp_path) -> None:
+    ready = load_method("dcpose_adaptive", preset="tiny-recurrent", weights=RANDOM)
+    dataset = open_dataset("synthtrack-smoke", "val")
+    request, tracked = Request(method="dcpose_adaptive", preset="tiny-recurrent"), boxes_from_truth(dataset)
+    blind = replace(tracked, track_ids=np.full(len(tracked), NO_TRACK))
+    records = [describe(request, ready, dataset, each, recall=None, partial=None) for each in (tracked, blind)]
+    assert records[0].warnings == () and "no box has a track id" in records[1].warnings[0]
+    assert records[0].inference.recurrent == (1,)

@@ -17,6 +17,7 @@ from harness.inference.flops import multiply_adds, multiply_adds_of_layers
 from harness.inference.layout import threads_laid_out
 from harness.inference.loaded import Loaded, choose_device, forward
 from harness.inference.loading import Ready
+from harness.inference.recurrence import in_full_swing
 from harness.inference.sizing import CPU_BATCH
 from harness.inference.task import placed
 from harness.inference.timings import Timings
@@ -34,6 +35,7 @@ _WORTH = 0.1
 class Measured:
     """The cost of one method on one machine. Rates are clips per second, operations those of one clip.
 
+    Of a recurrent preset the clip is a step along a track that has begun.
     `multiply_adds` counts convolution and linear layers, as published tables do, `all_multiply_adds` every product;
     `forward_only` is the rate of the network on input that lies ready, `end_to_end` that of a whole run from files to
     poses, `ratio` the second over the first; `latency` seconds of one clip alone; `stages` seconds per clip of the main
@@ -71,14 +73,18 @@ def measure(ready: Ready, dataset: DataSet, boxes: Boxes, *, settings: Settings,
     device = choose_device(settings.device)
     method = placed(ready.method, device, fold=settings.fold)
     size = settings.batch_size or CPU_BATCH
+    if method.preset.recurrent:  # a batch is the people of one frame
+        size = min(size, max(1, round(len(boxes) / len(set(zip(boxes.sequence, boxes.frame, strict=True))))))
     ready.method.module.to(device).eval()
-    counted = ready.method.module, _clips(method, 1, device)
+    one_clip = _clips(method, 1, device)
+    counted = in_full_swing(ready.method.module, method.preset, one_clip), one_clip
     seeing = bool(method.preset.support)
 
     def network(count: int) -> Callable[[], Any]:
         clips = _clips(method, count, device)
         flip = method.preset.flip_test
-        return lambda: forward(method, clips, device=device, precision=settings.precision, flip=flip)
+        running = replace(method, module=in_full_swing(method.module, method.preset, clips))
+        return lambda: forward(running, clips, device=device, precision=settings.precision, flip=flip)
 
     with threads_laid_out(1):
         batch, one = network(size), network(1)

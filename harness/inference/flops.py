@@ -10,6 +10,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from harness.inference.loaded import Loaded
+from harness.inference.recurrence import in_full_swing
 from harness.methods import MethodCard, Preset
 from harness.weights import parameter_count
 
@@ -24,7 +25,7 @@ def multiply_adds(module: nn.Module, clips: torch.Tensor) -> int:
 
 
 def multiply_adds_of(method: Loaded) -> int | None:
-    """Multiply-adds of one clip of a loaded method, by shapes alone; None where shapes do not suffice to run it."""
+    """Multiply-adds of one clip, or of a step along a track, by shapes alone; None where those do not suffice."""
     preset = method.preset
     if not preset.support:
         return 0
@@ -34,7 +35,8 @@ def multiply_adds_of(method: Loaded) -> int | None:
     module = copy.deepcopy(method.module).to("meta")
     try:
         with torch.device("meta"):
-            return multiply_adds(module, torch.zeros(1, len(preset.support), 3, height, width))
+            clips = torch.zeros(1, len(preset.support), 3, height, width)
+            return multiply_adds(in_full_swing(module, preset, clips), clips)
     except (RuntimeError, NotImplementedError):  # what a method decides by values has none here
         return None
 
@@ -75,12 +77,12 @@ def sizes(card: MethodCard) -> dict[str, tuple[int, int]]:
     """Parameters, and multiply-adds of one clip, of every preset; nothing is computed, so that large ones are quick.
 
     Sampling, normalisation and activations do not count; deformable convolutions do, by their products. Networks that
-    differ in neither options, input nor frames are counted once.
+    differ in neither options, input nor frames are counted once. Of a recurrent preset it is a step along a track.
     """
     counted: dict[str, tuple[int, int]] = {}
     found = {}
     for name, preset in card.presets.items():
-        same = repr((preset.options, preset.crop.size, preset.support))
+        same = repr((preset.options, preset.crop.size, preset.support, preset.recurrent))
         if same not in counted:
             counted[same] = _size(card, preset)
         found[name] = counted[same]
@@ -92,4 +94,5 @@ def _size(card: MethodCard, preset: Preset) -> tuple[int, int]:
     with torch.device("meta"):
         module = card.build(preset.options).eval()
         clips = torch.zeros(1, len(preset.support), 3, height, width)
-    return parameter_count(module), multiply_adds(module, clips) if preset.support else 0
+        counted = multiply_adds(in_full_swing(module, preset, clips), clips) if preset.support else 0
+    return parameter_count(module), counted

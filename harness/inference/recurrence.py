@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from harness.clips import Clips
 from harness.datasets.sequences import NO_TRACK, Sequence
+from harness.methods import Preset
 
 if TYPE_CHECKING:
     from harness.inference.loaded import Loaded
     from harness.inference.normalising import Normaliser
     from harness.inference.work import SequenceWork
 
-__all__ = ["Past", "rows_before", "step_places"]
+__all__ = ["Past", "Standing", "in_full_swing", "rows_before", "step_places"]
 
 Integers = NDArray[np.int64]
 
@@ -33,6 +35,26 @@ def rows_before(clips: Clips, sequence: Sequence) -> Integers:
 def step_places(support: tuple[int, ...], recurrent: tuple[int, ...]) -> list[int]:
     """Where in a clip the frames lie that a step looks at."""
     return [support.index(offset) for offset in recurrent]
+
+
+class Standing(nn.Module):
+    """A step along a track whose past is at hand: what a frame costs once the track has begun."""
+
+    def __init__(self, module: nn.Module, preset: Preset, clips: torch.Tensor) -> None:
+        super().__init__()
+        self.module = module
+        self.places = step_places(preset.support, preset.recurrent)
+        with torch.inference_mode():
+            self.state: torch.Tensor = module.begin(clips)
+
+    def forward(self, clips: torch.Tensor) -> Any:
+        """Clips (B,T,3,H,W), of which only the frames of a step are looked at -> outputs."""
+        return self.module.step(clips[:, self.places], self.state)[0]
+
+
+def in_full_swing(module: nn.Module, preset: Preset, clips: torch.Tensor) -> nn.Module:
+    """What runs for clips like these most of the time: the network itself, or a step of one that has a past."""
+    return Standing(module, preset, clips) if preset.recurrent else module
 
 
 @dataclass
