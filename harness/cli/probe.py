@@ -77,7 +77,7 @@ def command(
     else:
         subjects += _controls(kind, subjects, shared) if control else []
         answers = _studied(kind or "", subjects, store, judge, probes=probes, seed=seed, overwrite=overwrite)
-    _print(kind or "", answers, judge, style)
+    _print(kind or "", answers, judge, store, style)
 
 
 def _studied(
@@ -139,8 +139,8 @@ def _alignment(subjects: list[Request], store: Results, *, seed: int, overwrite:
     emit_rows([{key: _shown(value) for key, value in row.items() if key != "what"} for row in rows], style)
 
 
-def _print(kind: str, answers: list[Answer], judge: Judge, style: str) -> None:
-    from harness.probes.findings import gaps, gains_by_slice, named, summary
+def _print(kind: str, answers: list[Answer], judge: Judge, store: Results, style: str) -> None:
+    from harness.probes.findings import gains_by_slice, gaps, named, summary
 
     if style in ("json", "csv"):
         flat = [
@@ -151,7 +151,7 @@ def _print(kind: str, answers: list[Answer], judge: Judge, style: str) -> None:
     if kind == "time":
         tables.append(gains_by_slice(answers))
     if kind == "protocol":
-        tables.append(gaps(answers, judge))
+        tables.append(gaps(answers, judge, store))
     click.echo(f"{judge.dataset.name} {judge.dataset.split}, change against the untouched run, AP points")
     for rows in tables:
         if rows:

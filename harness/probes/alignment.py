@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -128,7 +129,7 @@ def alignment_rows(watch: Watch, *, seed: int = 0) -> list[dict[str, Any]]:
 def _bins(moved: NDArray[np.float64]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
     yield "all", np.ones(len(moved), dtype=bool)
     edges = (0.0, *EDGES, float("inf"))
-    for low, high in zip(edges, edges[1:], strict=False):
+    for low, high in pairwise(edges):
         name = f"<{high:g}" if low == 0 else f">={low:g}" if high == float("inf") else f"{low:g}-{high:g}"
         yield name, (moved >= low) & (moved < high)
 
@@ -185,7 +186,10 @@ def _complete(watch: Watch, run: StoredRun) -> bool:
 
 def _packed(watch: Watch) -> bytes:
     content = io.BytesIO()
-    arrays = {f"{number}_{name}": value.astype(np.float16 if value.dtype.kind == "f" and "crop" not in name else np.uint8)
-              for number, kept in enumerate(watch.kept) for name, value in kept.maps.items()}  # fmt: skip
+    arrays = {
+        f"{number}_{name}": value.astype(np.uint8 if "crop" in name else np.float16)
+        for number, kept in enumerate(watch.kept)
+        for name, value in kept.maps.items()
+    }
     np.savez_compressed(content, **arrays)  # type: ignore[arg-type]
     return content.getvalue()

@@ -78,7 +78,7 @@ class Judge:
 def with_rows(
     store: Results, run: StoredRun, rows: Iterable[dict[str, Any]], *, facts: dict[str, Any] | None = None
 ) -> StoredRun:
-    """The run with what was found kept in its record; rows of the same question take the place of older ones."""
+    """The run with what was found kept in its record; rows that answer the same take the place of older ones."""
     new = list(rows)
     asked = {_question(row) for row in new}
     kept = [row for row in run.record.findings.get("rows", ()) if _question(row) not in asked]
@@ -95,7 +95,7 @@ def total_of(rows: Sequence[dict[str, Any]], *, what: str = "change", slice: str
 
 
 def _question(row: dict[str, Any]) -> tuple[Any, ...]:
-    return row.get("what"), row.get("against")
+    return (row["what"],) if row["what"] == "change" else (row["what"], row.get("against"))
 
 
 def _plain(value: Any) -> Any:

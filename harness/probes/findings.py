@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from harness.probes.changes import Judge, total_of
+from harness.probes.changes import Judge, total_of, with_rows
 from harness.probes.studies import Answer
-from harness.records import RunRecord
+from harness.report.probe_rows import title_of
+from harness.results import Results, StoredRun
 from harness.scoring.scores import TOTAL
 from harness.skeletons import GROUPS
 
@@ -15,18 +16,15 @@ __all__ = ["gains_by_slice", "gaps", "named", "summary"]
 
 FROZEN = "support_frozen"
 
+#: The protocol of an untouched run.
+AS_IT_IS = "as it is"
+
 Row = dict[str, Any]
 
 
 def named(answer: Answer) -> str:
     """Method and preset of an answer."""
     return title_of(answer.run.record)
-
-
-def title_of(record: RunRecord) -> str:
-    """Method and preset, with the outputs where they are not the method's own."""
-    outputs = record.request.get("outputs")
-    return f"{record.method.name}:{record.method.preset}" + (f" ({outputs})" if outputs else "")
 
 
 def summary(answers: Sequence[Answer]) -> list[Row]:
@@ -58,21 +56,27 @@ def gains_by_slice(answers: Sequence[Answer]) -> list[Row]:
     return rows
 
 
-def gaps(answers: Sequence[Answer], judge: Judge) -> list[Row]:
-    """The gap between two methods under every protocol both were run with, compared pair by pair."""
+def gaps(answers: Sequence[Answer], judge: Judge, store: Results) -> list[Row]:
+    """The gap between two methods under every protocol both were run with, kept in the second one's records."""
     subjects = list(dict.fromkeys(named(answer) for answer in answers))
     rows: list[Row] = []
     for second in subjects[1:]:
-        cells = [{answer.cell.name: answer.run for answer in answers if named(answer) == name}
-                 | {"as they are": answer.untouched for answer in answers if named(answer) == name}
-                 for name in (subjects[0], second)]  # fmt: skip
-        for name in ["as they are", *(name for name in cells[0] if name in cells[1] and name != "as they are")]:
-            found = judge.changed(cells[0][name], cells[1][name], what="gap")
-            total = total_of(found, what="gap")
+        ours, theirs = _runs_of(second, answers), _runs_of(subjects[0], answers)
+        for name in (name for name in theirs if name in ours):
+            what = f"gap, {name}"
+            found = judge.changed(theirs[name], ours[name], what=what)
+            with_rows(store, ours[name], found)
+            total = total_of(found, what=what)
             if total is not None:
                 rows.append({"gap": f"{second} - {subjects[0]}", "protocol": name, "points": total["difference"],
                              "95 %": interval(total), "p (Holm)": probability(total["p_holm"])})  # fmt: skip
     return rows
+
+
+def _runs_of(subject: str, answers: Sequence[Answer]) -> dict[str, StoredRun]:
+    """Protocol -> run of one method, the untouched one first."""
+    mine = [answer for answer in answers if named(answer) == subject]
+    return {AS_IT_IS: mine[0].untouched, **{answer.cell.name: answer.run for answer in mine}}
 
 
 def interval(row: Row, sign: int = 1) -> str:

@@ -1,0 +1,217 @@
+"""The page of findings: what probes found, in tables and sentences made from records alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from harness.records import RunRecord
+from harness.report.comparable import ground_of, short
+from harness.report.probe_rows import Probed, Row, by_subject
+from harness.skeletons import GROUPS
+
+__all__ = ["gap_rows", "probe_page"]
+
+_FROZEN = "support_frozen"
+
+#: Gathered features this many times as large as the key's are what the notes call over-exposed.
+_EXPOSED = 2.0
+
+
+def probe_page(
+    items: Sequence[Probed],
+    watched: Sequence[tuple[str, RunRecord]],
+    gaps: Sequence[Row],
+    *,
+    figures: Iterable[str] = (),
+) -> str:
+    """Markdown with a section per question that was asked, and the figures by file name."""
+    pictures = list(figures)
+    records = [item.record for item in items] + [record for _, record in watched]
+    parts = ["# What probes found", "", f"{_ground(records[0])}. Every number is a change against the untouched run of "
+             "the same method, in AP points, compared pair by pair of videos; intervals are 95 %, p values are Holm's "
+             "within each comparison. Probed runs are partial and never ranked.", ""]  # fmt: skip
+    key = [item for item in items if item.name.startswith("key_")]
+    time = [item for item in items if item.name.startswith("support_")]
+    settings = [item for item in items if item.name.startswith("boxes_") or "probe" not in item.record.request]
+    for title, body in (
+        ("Key-frame dependence", _key_frame(key)),
+        ("Use of time", _time(time)),
+        ("Alignment", _alignment(watched)),
+        ("Protocol", _protocol(settings, gaps)),
+    ):
+        if body:
+            name = title.split()[0].lower()
+            shown = [f"![{picture}]({picture})" for picture in pictures if picture.startswith(_PICTURES[name])]
+            parts += [f"## {title}", "", *body, "", *shown, ""]
+    return "\n".join([*parts, "Records: " + ", ".join(f"`{record.id}`" for record in records) + ".", ""])
+
+
+_PICTURES = {"key-frame": ("dose_", "joints_"), "use": ("time",), "alignment": ("alignment", "features"),
+             "protocol": ("protocol",)}  # fmt: skip
+
+
+def gap_rows(records: Iterable[RunRecord], titles: dict[str, str]) -> list[Row]:
+    """The gaps between two methods that records hold, by protocol."""
+    found = []
+    for record in records:
+        for row in record.findings.get("rows", ()):
+            if row["what"].startswith("gap") and row["slice"] == "all" and row["name"] == "total":
+                gap = f"{record.method.name}:{record.method.preset} - {titles.get(row['against'], row['against'])}"
+                found.append({**row, "gap": gap, "protocol": row["what"].removeprefix("gap, ")})
+    return found
+
+
+def _key_frame(items: Sequence[Probed]) -> list[str]:
+    if not items:
+        return []
+    lines = [_table(["method", "probe", "AP", "change", "95 %", "verdict", *GROUPS], [
+        [item.title, _named(item), *_values(item.row()), *(_signed(item.row(group)["difference"]) for group in GROUPS)]
+        for item in items
+    ])]  # fmt: skip
+    sentences = []
+    blind = {title: mine[-1].row()["b"] for title, mine in by_subject([item for item in items if item.blind]).items()}
+    for title, mine in by_subject([item for item in items if not item.blind]).items():
+        worst = min(mine, key=lambda item: item.row()["b"])
+        start, left = worst.row()["a"], worst.row()["b"]
+        sentences.append(
+            f"* {title} falls from {start:.1f} to {left:.1f} AP at `{_named(worst)}`"
+            + "".join(f"; {name}, which is not shown the key frame, has {value:.1f}" for name, value in blind.items())
+            + "."
+        )
+    return [*lines, "", *sentences]
+
+
+def _time(items: Sequence[Probed]) -> list[str]:
+    if not items:
+        return []
+    lines = [_table(["method", "probe", "AP", "change", "95 %", "verdict", *GROUPS], [
+        [item.title, _named(item), *_values(item.row()), *(_signed(item.row(group)["difference"]) for group in GROUPS)]
+        for item in items
+    ])]  # fmt: skip
+    sentences = []
+    for item in items:
+        if item.name == _FROZEN:
+            row = item.row()
+            slices = [
+                part
+                for part in item.rows(slice="", kind="group")
+                if part["name"] == "total" and part["low"] is not None
+            ]
+            sure = [part for part in slices if part["verdict"] != "not shown" and part["slice"] != "all"]
+            where = "; ".join(f"{part['slice']} {_signed(_minus(part['difference']))}" for part in sure)
+            sentences.append(
+                f"* Temporal gain of {item.title}: {_signed(_minus(row['difference']))} {_interval(row, -1)}, "
+                f"{_verdict(row)}. " + (f"By slice: {where}." if where else "No slice shows one.")
+            )
+    return [*lines, "", *sentences]
+
+
+def _alignment(watched: Sequence[tuple[str, RunRecord]]) -> list[str]:
+    lines = []
+    for title, record in watched:
+        rows = [row for row in record.findings["rows"] if row["what"] == "alignment"]
+        bins = list(dict.fromkeys(row["bin"] for row in rows if row["bin"] != "clips"))
+        measures = list(dict.fromkeys(row["measure"] for row in rows if row["bin"] in bins))
+        value = {(row["measure"], row["bin"]): row for row in rows}
+        body = [[name.replace("_", " "), *(_plain(value.get((name, place))) for place in bins)] for name in measures]
+        lines += [f"**{title}**, by how far joints moved (cells of the features):", ""]
+        lines += [_table(["measure", *bins], body), ""]
+        clips = [row for row in rows if row["bin"] == "clips"]
+        lines += [
+            "Per clip: " + ", ".join(f"{row['measure'].replace('_', ' ')} {_plain(row)}" for row in clips) + ".",
+            "",
+        ]
+        lines += [_judged(title, value), ""]
+    return lines
+
+
+def _judged(title: str, value: dict[tuple[str, str], Row]) -> str:
+    """What the numbers say in words: does alignment help, do offsets point the right way, are features over-exposed?"""
+
+    def known(measure: str, name: str = "all") -> float | None:
+        row = value.get((measure, name))
+        return None if row is None else row["value"]
+
+    sentences = []
+    before, after = known("hit_before"), known("hit_after")
+    if before is not None and after is not None:
+        word = "helps" if after > before + 0.005 else "hurts" if after < before - 0.005 else "changes nothing for"
+        sentences.append(
+            f"Alignment of {title} {word} reading the key frame's pose from neighbours ({before:.3f} to {after:.3f})."
+        )
+    error, zero = known("error"), known("error_zero")
+    if error is not None and zero is not None:
+        side = "nearer to" if error < zero else "farther from"
+        sentences.append(
+            f"Its offsets are {side} the true motion than none ({error:.2f} against {zero:.2f} cells off)."
+        )
+    exposure = known("exposure", "clips")
+    if exposure is not None:
+        word = "over-exposed" if exposure > _EXPOSED else "not over-exposed"
+        sentences.append(f"Gathered features are {exposure:.2f} times as large as the key's: {word}.")
+    return " ".join(sentences)
+
+
+def _protocol(items: Sequence[Probed], gaps: Sequence[Row]) -> list[str]:
+    if not items:
+        return []
+    lines = [_table(["method", "protocol", "AP", "change", "95 %", "verdict"],
+                    [[item.title, _named(item), *_values(item.row())] for item in items])]  # fmt: skip
+    if gaps:
+        lines += ["", _table(["gap", "protocol", "points", "95 %"], [
+            [row["gap"], row["protocol"], _signed(row["difference"]), _interval(row)] for row in gaps
+        ])]  # fmt: skip
+        values = [row["difference"] for row in gaps if row["difference"] is not None]
+        spread = max((abs(item.row()["difference"] or 0.0) for item in items), default=0.0)
+        lines += [
+            "",
+            f"* The gap lies between {min(values):+.1f} and {max(values):+.1f} points over the protocols; "
+            f"one factor alone moves a method by up to {spread:.1f}.",
+        ]
+    return lines
+
+
+def _named(item: Probed) -> str:
+    return f"{item.family}={item.dose:g}" if item.dose else item.family
+
+
+def _values(row: Row) -> list[str]:
+    return [_number(row["b"]), _signed(row["difference"]), _interval(row), row["verdict"]]
+
+
+def _interval(row: Row, sign: int = 1) -> str:
+    if row["low"] is None or row["high"] is None:
+        return "–"
+    low, high = sorted((sign * row["low"], sign * row["high"]))
+    return f"[{low:+.1f}, {high:+.1f}]"
+
+
+def _verdict(row: Row) -> str:
+    return {"worse": "shown", "better": "shown, and other frames do harm"}.get(row["verdict"], "not shown")
+
+
+def _plain(row: Row | None) -> str:
+    return "–" if row is None or row["value"] is None else f"{row['value']:.3f}"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1f}"
+
+
+def _signed(value: float | None) -> str:
+    return "–" if value is None else f"{value:+.1f}"
+
+
+def _minus(value: float | None) -> float | None:
+    return None if value is None else -value
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def _ground(record: RunRecord) -> str:
+    ground = ground_of(record)
+    return f"{ground.dataset} {ground.split} ({short(ground.fingerprint)}), protocol {ground.protocol}"

@@ -1,0 +1,105 @@
+"""What probes left in records, as tidy rows that plots and pages are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.records import RunRecord
+from harness.report.comparable import short
+
+__all__ = ["Probed", "alignments", "by_subject", "probed", "protocols", "title_of"]
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Probed:
+    """A run that was compared with an untouched one: `name` and `part` of the probe (or the setting), its `dose`."""
+
+    record: RunRecord
+    title: str
+    name: str
+    part: str
+    dose: float
+
+    @property
+    def blind(self) -> bool:
+        """Whether the method is shown no key frame."""
+        return self.record.inference is None or 0 not in self.record.inference.support
+
+    @property
+    def family(self) -> str:
+        """The probe without its dose."""
+        return f"{self.name}@{self.part}" if self.part else self.name
+
+    def rows(self, *, slice: str = "all", kind: str | None = None) -> list[Row]:
+        """What changed against the untouched run, in one slice or ("") in all of them."""
+        return [
+            row for row in self.record.findings["rows"]
+            if row["what"] == "change" and slice in ("", row["slice"]) and kind in (None, row["kind"])
+        ]  # fmt: skip
+
+    def row(self, name: str = "total", *, slice: str = "all") -> Row:
+        """The row of one joint, group or "total"."""
+        return next(row for row in self.rows(slice=slice) if row["name"] == name)
+
+
+def title_of(record: RunRecord) -> str:
+    """Method and preset; its label, outputs and weights where they say more."""
+    outputs = record.request.get("outputs")
+    name = f"{record.method.name}:{record.method.preset}" + (f", {outputs}" if outputs else "")
+    label = getattr(record, "label", "")
+    return f"{name}, {label}" if label else name
+
+
+def probed(records: Iterable[RunRecord]) -> list[Probed]:
+    """The compared runs among records, by method, probe and dose."""
+    found = []
+    chosen = [record for record in records if _changes(record)]
+    titles = _titles(chosen)
+    for record in chosen:
+        text = str(record.request.get("probe") or record.findings.get("cell") or "").split(" seed")[0]
+        family, _, dose = text.partition("=")
+        name, _, part = family.partition("@")
+        found.append(Probed(record, titles[_subject(record)], name, part, float(dose) if dose else 0.0))
+    return sorted(found, key=lambda item: (item.title, item.family, item.dose))
+
+
+def protocols(items: Sequence[Probed]) -> list[Probed]:
+    """Runs that differ from the untouched one by boxes or settings, not by what is shown."""
+    return [item for item in items if item.name.startswith("boxes_") or "probe" not in item.record.request]
+
+
+def alignments(records: Iterable[RunRecord]) -> list[tuple[str, RunRecord]]:
+    """The runs whose alignment was watched, with their titles."""
+    chosen = [record for record in records if record.request.get("probe") == "alignment" and "rows" in record.findings]
+    titles = _titles(chosen)
+    return [(titles[_subject(record)], record) for record in chosen]
+
+
+def by_subject(items: Sequence[Probed]) -> dict[str, list[Probed]]:
+    """Runs gathered by title."""
+    gathered: dict[str, list[Probed]] = {}
+    for item in items:
+        gathered.setdefault(item.title, []).append(item)
+    return gathered
+
+
+def _changes(record: RunRecord) -> bool:
+    return any(row.get("what") == "change" for row in record.findings.get("rows", ()))
+
+
+def _subject(record: RunRecord) -> tuple[str, str]:
+    return title_of(record), record.weights.sha256 if record.weights else ""
+
+
+def _titles(records: Sequence[RunRecord]) -> dict[tuple[str, str], str]:
+    """Subject -> its title, told apart by the weights where one method was probed with several."""
+    subjects = list(dict.fromkeys(_subject(record) for record in records))
+    names = [title for title, _ in subjects]
+    return {
+        subject: subject[0] if names.count(subject[0]) == 1 else f"{subject[0]} #{short(subject[1])}"
+        for subject in subjects
+    }

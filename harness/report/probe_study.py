@@ -1,0 +1,78 @@
+"""From probed runs to a folder with figures and the page of findings."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from harness.errors import HarnessError
+from harness.report import probe_plots
+from harness.report.probe_page import gap_rows, probe_page
+from harness.report.probe_rows import alignments, by_subject, probed, protocols, title_of
+from harness.report.style import save
+from harness.results import StoredRun, write_atomically
+
+__all__ = ["by_data", "render_probes"]
+
+#: Features of a few clips, beside the record of an alignment run.
+_MAPS = "alignment.npz"
+
+
+def by_data(runs: Sequence[StoredRun]) -> dict[tuple[str, str, str], list[StoredRun]]:
+    """The runs that probes left something in, by data set, split and fingerprint."""
+    gathered: dict[tuple[str, str, str], list[StoredRun]] = {}
+    for run in runs:
+        if run.record.findings.get("rows"):
+            data = run.record.dataset
+            gathered.setdefault((data.name, data.split, data.fingerprint), []).append(run)
+    return gathered
+
+
+def render_probes(runs: Sequence[StoredRun], folder: Path) -> list[Path]:
+    """Write the figures (SVG and PNG) and findings.md; the files, the page last."""
+    paths = [save(figure, folder / name)[1] for name, figure in _figures(runs)]
+    records = [run.record for run in runs]
+    titles = {run.id: title_of(run.record) for run in runs}
+    page = probe_page(
+        probed(records), alignments(records), gap_rows(records, titles), figures=[path.name for path in paths]
+    )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / "findings.md", page.encode())
+    except OSError as error:
+        raise HarnessError(f"{folder}: cannot write the page ({error.strerror or error})") from None
+    return [*paths, folder / "findings.md"]
+
+
+def _figures(runs: Sequence[StoredRun]) -> Iterator[tuple[str, Figure]]:
+    records = [run.record for run in runs]
+    items = probed(records)
+    key = [item for item in items if item.name.startswith("key_")]
+    if any(not item.blind for item in key):
+        yield "dose_response", probe_plots.dose_response(key)
+        for title, mine in by_subject([item for item in key if not item.blind]).items():
+            yield f"joints_{_file(title)}", probe_plots.joint_response(mine)
+    time = [item for item in items if item.name.startswith("support_")]
+    if time:
+        yield "time", probe_plots.gains(time)
+    watched = alignments(records)
+    if watched:
+        yield "alignment", probe_plots.alignment_by_displacement(watched)
+    for run in runs:
+        if run.record.request.get("probe") == "alignment" and (run.folder / _MAPS).is_file():
+            arrays = np.load(io.BytesIO((run.folder / _MAPS).read_bytes()), allow_pickle=False)
+            title = title_of(run.record)
+            yield f"features_{_file(title)}", probe_plots.feature_maps(title, dict(arrays))
+    settings = protocols(items)
+    if settings:
+        titles = {run.id: title_of(run.record) for run in runs}
+        yield "protocol", probe_plots.confounds(settings, gap_rows(records, titles))
+
+
+def _file(title: str) -> str:
+    return re.sub(r"[^A-Za-z0-9]+", "_", title).strip("_")
