@@ -8,6 +8,7 @@ import click
 
 from harness.cli.eval import draw
 from harness.cli.options import results_option
+from harness.cli.report_probes import probes
 from harness.cli.table import chosen_runs
 
 __all__ = ["command"]
@@ -36,3 +37,6 @@ def plots(runs: tuple[str, ...], output: Path, metric: str, results: Path) -> No
         folder = output if len(grounds) == 1 else output / f"{number}-{ground.dataset}-{ground.split}"
         for path in draw(records, folder, metric=metric):
             click.echo(path)
+
+
+command.add_command(probes)
