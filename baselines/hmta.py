@@ -13,6 +13,8 @@ from torch.nn.functional import cosine_similarity, log_softmax
 from baselines.layers.hmta import HmtaNetwork, HmtaStates
 from baselines.layers.hrnet import TINY as TINY_HRNET
 from baselines.layers.transport import transport_loss
+from baselines.layers.vitpose import BASE as BASE_VITPOSE
+from baselines.layers.vitpose import TINY as TINY_VITPOSE
 from harness.codecs import Targets
 from harness.methods import CropSpec, MethodCard, Preset, register_method
 from harness.training.losses import Loss, StatesLoss, joint_mse, register_loss, spatial_cross_entropy
@@ -36,7 +38,9 @@ def _transport(states: HmtaStates, *, salient: bool = False, **options: Any) -> 
     aligned = states.aligned.flatten(0, 1)
     key = states.key.repeat(len(states.aligned), 1, 1, 1)
     weight = states.mask.flatten(0, 1) if salient else None
-    return transport_loss(aligned, key, salient=weight, **options)
+    # points 16 px apart whatever the backbone: heatmaps have 4 px a cell, features of HRNet too, of a ViT 16
+    pool = max(4 * key.shape[-1] // states.heatmaps.shape[-1], 1)
+    return transport_loss(aligned, key, salient=weight, pool=pool, **options)
 
 
 #: How far aligned features are from the key's: what an alignment loss may be (hmta spec 4.1).
@@ -107,11 +111,20 @@ _tiny = Preset(
     support=_SUPPORT,
     options={"backbone": TINY_HRNET, "alignment": {"offset_groups": 2}},
 )
+_vit = Preset(
+    crop=CropSpec(size=(192, 256)),
+    codec="heatmap",
+    codec_options={"sigma": 2.0},
+    support=_SUPPORT,
+    options={"network": "vitpose", "backbone": {"grid": (16, 12), **BASE_VITPOSE}},
+    ends="fami",
+)
+_INNER = ("gate", "plain", "appearance", "bound", "pyramid")
 
 
 def _switched(**options: Any) -> Preset:
     """The tiny preset with switches set; those of the alignment by their own names."""
-    inner = {key: options.pop(key) for key in ("gate", "plain", "appearance", "bound") if key in options}
+    inner = {key: options.pop(key) for key in _INNER if key in options}
     base = dict(_tiny.options)
     return replace(_tiny, options={**base, **options, "alignment": {**base["alignment"], **inner}})
 
@@ -130,11 +143,18 @@ backbone; the author suspected a first layer that loses information, and feature
 What is done here. All that the notes leave open is our choice. The network starts exactly as its backbone: what \
 neighbours add has a gain of 0, deformable convolutions start as the identity, and the 3x3 head starts as the \
 backbone's. So a score below the backbone is learned, never a start. Nothing narrows the feature unless `channels` \
-says so. `paper` has FAMI-Pose's backbone, input and frames, which makes FAMI-Pose its control. The tiny-* presets \
-each turn one switch: a fixed or no split, gating of the support alone or of the offsets alone, no alignment of what \
-stands still, no appearance step, other gathering, a feature cut to half its width. Losses: hmta_ot and others, with \
-hmta_cross_entropy_* for quick learning. Freeze `backbone.` to compare with the backbone as it is. Not here: pyramid \
-of offsets, differences of images, the oracle split, and the ViT backbone of the notes."""
+says so. `paper` (the name only means full size: there is no paper) has FAMI-Pose's backbone, input and frames, which \
+makes FAMI-Pose its control. `vit-b` stands on ViTPose-B, as wide a feature as the notes' kind of backbone has (theirs \
+was as wide as a ViT-H); `vit-b-512` narrows it to 512 channels first, the layer the author suspected. The tiny-* \
+presets each turn one switch: a fixed, hard or no split, the split made of pictures in place of features, gating of \
+the support alone or of the offsets alone, no alignment of what stands still, no appearance step, offsets held within \
+3 cells, offsets of two scales, other gathering, a feature cut to half its width, and a ViT in place of HRNet.
+
+Losses: hmta_ot and others, with hmta_cross_entropy_* for quick learning. Train with `--start` from a checkpoint of \
+the backbone (hrnet or vitpose, by any of ViTPose's names) and `--freeze backbone.`; `eval --also backbone` scores the \
+backbone beside it. The oracle split, which is told by the labels where joints moved, is no preset, since nothing that \
+reads labels may look like a result: `baselines.layers.motion_split.oracle_mask` makes the mask, and the network takes \
+it as `network(clips, states=True, mask=...)`. No trained weights exist, neither of the notes nor yet of ours."""
 
 card = register_method(
     MethodCard(
@@ -152,14 +172,19 @@ card = register_method(
             "tiny-no-split": _switched(split="none"),
             "tiny-target-gate": _switched(gate="target_only"),
             "tiny-no-gate": _switched(gate="offsets_only"),
+            "tiny-image-difference": _switched(difference="image"),
             "tiny-plain-identity": _switched(plain="identity"),
             "tiny-no-appearance": _switched(appearance=False),
             "tiny-bounded": _switched(bound=3.0),
+            "tiny-pyramid": _switched(pyramid=2),
             "tiny-concat": _switched(gathering="concat"),
             "tiny-attention": _switched(gathering="attention"),
             "tiny-narrow": _switched(channels=8),
             "tiny-not-residual": _switched(residual=False),
+            "tiny-vit": _switched(network="vitpose", backbone=TINY_VITPOSE, channels=48),
             "paper": _paper,
+            "vit-b": _vit,
+            "vit-b-512": replace(_vit, options={**_vit.options, "channels": 512, "alignment": {"offset_groups": 16}}),
         },
         build=_build,
         notes=_NOTES,

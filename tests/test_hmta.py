@@ -11,7 +11,7 @@ from torch.nn.functional import pad
 
 from baselines.hmta import ALIGNMENT_TERMS, card, constraint
 from baselines.layers.hmta import HmtaNetwork
-from baselines.layers.motion_split import MotionSplit, motion_score
+from baselines.layers.motion_split import MotionSplit, motion_score, oracle_mask
 from baselines.layers.split_alignment import GuidedStep
 from baselines.layers.transport import feature_cost, sinkhorn, transport_loss
 from harness.codecs import Targets, build_codec
@@ -20,10 +20,11 @@ from harness.methods import methods
 from harness.training import Recipe, losses
 from harness.training.losses import loss_of
 from harness.training.optimiser import make_optimiser, set_training
+from harness.training.start import start_from
 from harness.weights import load, parameter_count, save
 
 TINY = card.presets["tiny"].options
-RESIDUAL = [name for name in card.presets if name not in ("paper", "tiny-not-residual")]
+RESIDUAL = [name for name in card.presets if name.startswith("tiny") and name != "tiny-not-residual"]
 GOLDEN = json.loads(gzip.decompress((Path(__file__).parent / "data/hmta/ot_sinkhorn.json.gz").read_bytes()))
 
 
@@ -68,7 +69,7 @@ def test_equal_frames_are_plain_and_have_finite_gradients() -> None:
     torch.nn.init.ones_(network.gain)
     clips = random_clips()[:, :1].expand(-1, 5, -1, -1, -1)
     features = network.eval().backbone.features(clips[:, 0]).detach().requires_grad_()
-    states = network.from_features(features, features.expand(4, -1, -1, -1, -1))
+    states = network.from_features(features, features.expand(4, -1, -1, -1, -1), clips=clips)
     assert torch.equal(states.mask, torch.full_like(states.mask, states.mask.flatten()[0].item()))
     np.testing.assert_allclose(states.mask.detach().numpy(), 1 / (1 + np.exp(10)), rtol=1e-4)  # sigmoid(-1 / 0.1)
     (states.heatmaps.square().mean() + ALIGNMENT_TERMS["ot_salient"](states)).backward()
@@ -124,6 +125,17 @@ def test_true_offsets_bring_a_shifted_map_back(shift: tuple[int, int]) -> None:
     assert (moved[inside] - key[inside]).abs().max() > 1
 
 
+def test_coarse_offsets_reach_twice_as_far() -> None:
+    step, maps = GuidedStep(4, offset_groups=1, pyramid=2), torch.randn(1, 4, 12, 10)
+    copied, offsets = step(maps, maps)
+    torch.testing.assert_close(copied, maps)
+    assert offsets.shape == (1, 18, 12, 10)
+    assert not offsets.any()
+    torch.nn.init.constant_(step.offsets.bias, 1.0)
+    torch.nn.init.constant_(step.coarse_offsets[0].bias, 2.0)
+    torch.testing.assert_close(step(maps, maps)[1], torch.full((1, 18, 12, 10), 1 + 2 * 2.0))
+
+
 def test_step_starts_as_a_copy_and_keeps_its_bound() -> None:
     torch.manual_seed(0)
     step, maps = GuidedStep(8, offset_groups=2, bound=1.5), torch.randn(1, 8, 10, 9)
@@ -175,9 +187,14 @@ def test_constraint_counts_only_what_alignment_made_worse() -> None:
     assert worse == pytest.approx(float((log_p.exp() * (log_p + np.log(32 * 24))).sum()), rel=1e-4)
 
 
-@pytest.mark.parametrize("name", [name for name in losses if name.startswith("hmta_")])
-def test_losses_reach_everything_but_a_frozen_backbone(name: str) -> None:
-    network = network_of()
+NAMES = [name for name in losses if name.startswith("hmta_")]
+VARIANTS = [("hmta_ot", f"tiny-{switch}") for switch in ("pyramid", "image-difference", "hard-split", "vit")]
+VARIANTS += [("hmta_ot_information", "tiny-vit")]
+
+
+@pytest.mark.parametrize(("name", "preset"), [*((name, "tiny") for name in NAMES), *VARIANTS])
+def test_losses_reach_everything_but_a_frozen_backbone(name: str, preset: str) -> None:
+    network = network_of(preset)
     torch.nn.init.constant_(network.gain, 0.1)
     optimiser = make_optimiser(network, Recipe(frozen=("backbone.",)))
     set_training(network, ("backbone.",))
@@ -190,6 +207,66 @@ def test_losses_reach_everything_but_a_frozen_backbone(name: str) -> None:
     changed = {key for key, value in network.state_dict().items() if not torch.equal(value, before[key])}
     assert not any(key.startswith("backbone.") for key in changed)
     assert {key for key, _ in network.named_parameters() if not key.startswith("backbone.")} <= changed
+
+
+def test_the_split_of_pictures_sees_motion_that_features_do_not() -> None:
+    network = network_of("tiny-image-difference").eval()
+    clips = random_clips(1)
+    clips[:, 1] = clips[:, 0]
+    clips[:, 2] = clips[:, 0]
+    clips[:, 2, :, :64] += 5  # what moved is the upper half
+    features = torch.zeros(1, 16, 32, 24)
+    with torch.inference_mode():
+        states = network.from_features(features, features.expand(4, -1, -1, -1, -1), clips=clips)
+    assert states.mask[0].max() < 1e-4
+    assert states.mask[1, 0, 0, 3:14, 3:21].min() > 0.5 > states.mask[1, 0, 0, 18:].max()
+
+
+def test_oracle_marks_joints_that_moved_more_than_the_median() -> None:
+    key = torch.tensor([[[4.0, 4.0], [12.0, 4.0], [4.0, 12.0], [12.0, 12.0]]])
+    moved = key + torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 3.0], [9.0, 0.0]])
+    known = torch.tensor([[[True, True, True, False]]])
+    mask = oracle_mask(key, moved[None], known, grid=(24, 20), radius=2.0)
+    assert mask.shape == (1, 1, 1, 20, 24)
+    # of the three known joints the median moved 1, so only the third counts: discs of 13 cells at (4,12) and (4,15)
+    assert mask[0, 0, 0, :, 4].nonzero().flatten().tolist() == list(range(10, 18))
+    assert mask.sum() == 2 * 13 - 2  # they share (4,13) and (4,14)
+    assert not oracle_mask(key, moved[None], torch.zeros_like(known), grid=(24, 20)).any()
+
+
+def test_oracle_mask_takes_the_place_of_the_split() -> None:
+    network = network_of().eval()
+    torch.nn.init.ones_(network.gain)
+    clips, mask = random_clips(), torch.zeros(4, 2, 1, 32, 24)
+    mask[..., ::2, :] = 1
+    with torch.inference_mode():
+        told, found = network(clips, states=True, mask=mask), network(clips, states=True)
+        torch.testing.assert_close(network(clips, mask=found.mask), found.heatmaps)
+    assert torch.equal(told.mask, mask)
+    assert (told.heatmaps - found.heatmaps).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("preset", ["tiny", "tiny-vit"])
+def test_hands_out_its_backbone_in_the_same_pass(preset: str) -> None:
+    network, clips = network_of(preset).eval(), random_clips(1)
+    torch.nn.init.ones_(network.gain)
+    with torch.inference_mode():
+        heatmaps, backbone = network.with_backbone(clips)
+        torch.testing.assert_close(heatmaps, network(clips))
+        torch.testing.assert_close(backbone, network.backbone(clips[:, 0]), rtol=1e-4, atol=1e-5)
+    assert (heatmaps - backbone).abs().max() > 1e-4
+
+
+def test_starts_from_a_single_frame_checkpoint_of_either_backbone_or_its_own(tmp_path) -> None:
+    for method, preset in (("hrnet", "tiny"), ("vitpose", "tiny-vit")):
+        torch.manual_seed(5)
+        single, network = methods[method].build(methods[method].presets["tiny"].options), network_of(preset)
+        save(single, tmp_path / f"{method}.safetensors")
+        assert start_from(network, tmp_path / f"{method}.safetensors") == "backbone."
+        state = network.backbone.state_dict()
+        assert all(torch.equal(value, state[key]) for key, value in single.state_dict().items())
+        save(network, tmp_path / "own.safetensors")
+        assert start_from(network_of(preset), tmp_path / "own.safetensors") == ""
 
 
 def test_alignment_terms_are_zero_or_least_where_supports_are_the_key() -> None:
@@ -209,7 +286,11 @@ def test_sizes() -> None:
         paper = HmtaNetwork(**card.presets["paper"].options)
         clips = torch.zeros(1, 5, 3, 384, 288)
         assert paper.eval()(clips).shape == (1, 17, 96, 72)
+        wide = HmtaNetwork(**card.presets["vit-b"].options)
+        assert wide.eval()(torch.zeros(1, 5, 3, 256, 192)).shape == (1, 17, 64, 48)
     assert parameter_count(paper.backbone) == 63_595_745
+    assert parameter_count(wide.backbone) == 89_994_513
+    assert isinstance(wide.reduce, torch.nn.Identity)
 
 
 def test_card_says_what_it_is() -> None:

@@ -1,4 +1,4 @@
-"""Where a frame moves more than it does on average: the learned split of HMTA (hmta spec 3.2, 3.3)."""
+"""Where a frame moves more than it does on average: the split of HMTA, learned or true (hmta spec 3.2, 3.3)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.functional import avg_pool2d, max_pool2d, softplus
 
-__all__ = ["MotionSplit", "Split", "motion_score"]
+__all__ = ["MotionSplit", "Split", "motion_score", "oracle_mask"]
 
 Split = Literal["learned", "hard", "fixed", "none"]
 
@@ -25,6 +25,31 @@ def motion_score(difference: torch.Tensor) -> torch.Tensor:
     spread = max_pool2d(difference.mean(1, keepdim=True), 3, stride=1, padding=1)
     smoothed = avg_pool2d(spread, 3, stride=1, padding=1, count_include_pad=False)
     return smoothed / (smoothed.mean((2, 3), keepdim=True) + 1e-6)
+
+
+def oracle_mask(
+    key: torch.Tensor, supports: torch.Tensor, known: torch.Tensor, *, grid: tuple[int, int], radius: float = 6.0
+) -> torch.Tensor:
+    """The split that the labels give: 1 round joints that moved more than the median joint, 0 elsewhere.
+
+    True joints of the key frame (B,J,2) and of the supports (S,B,J,2), in cells of a feature map of `grid` (width,
+    height); `known` (S,B,J) where both are labelled. Returns (S,B,1,h,w), discs of `radius` cells at both places of a
+    joint. A diagnosis: it needs labels, so what is read with it is no result of a method.
+
+    >>> places = torch.tensor([[[1.0, 0.0], [4.0, 0.0]]])
+    >>> moved = places[None] + torch.tensor([[0.0, 0.0], [2.0, 0.0]])
+    >>> oracle_mask(places, moved, torch.ones(1, 1, 2, dtype=bool), grid=(8, 1), radius=0.5).flatten().tolist()
+    [0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 1.0, 0.0]
+    """
+    distance = (supports - key).norm(dim=-1).masked_fill(~known, torch.nan)
+    moving = distance > distance.nanmedian(dim=-1, keepdim=True).values
+    x, y = (torch.arange(length, device=key.device) for length in grid)
+    mask = torch.zeros(*distance.shape[:2], grid[1], grid[0], dtype=torch.bool, device=key.device)
+    for places in (key.expand_as(supports), supports):
+        square_x = (x - places[..., :1]).square()[..., None, :]
+        square_y = (y - places[..., 1:]).square()[..., :, None]
+        mask |= ((square_x + square_y <= radius**2) & moving[..., None, None]).any(2)
+    return mask[:, :, None].to(key.dtype)
 
 
 class MotionSplit(nn.Module):

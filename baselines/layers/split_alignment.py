@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 import torch
 from torch import nn
-from torch.nn.functional import cosine_similarity
+from torch.nn.functional import avg_pool2d, cosine_similarity, interpolate
 
 from baselines.layers.deformable import DeformableConvolution
 from baselines.layers.residual import chain
@@ -23,25 +23,34 @@ _DILATION = 3
 class GuidedStep(nn.Module):
     """A modulated deformable 3x3 convolution that reads where a guide says; it starts as a copy of its input.
 
-    `bound` holds offsets within that many cells.
+    `bound` holds offsets within that many cells. With a `pyramid` of more than one level, offsets are also found on
+    guides of half the size (a quarter, ...), where things move half as far, and added.
     """
 
-    def __init__(self, channels: int, *, offset_groups: int, bound: float | None = None) -> None:
+    def __init__(self, channels: int, *, offset_groups: int, bound: float | None = None, pyramid: int = 1) -> None:
         super().__init__()
         self.bound = bound
-        self.offsets = nn.Conv2d(channels, 18 * offset_groups, 3, padding=_DILATION, dilation=_DILATION)
-        self.modulation = nn.Conv2d(channels, 9 * offset_groups, 3, padding=_DILATION, dilation=_DILATION)
+        self.offsets = _starting_at_zero(channels, 18 * offset_groups)
+        self.coarse_offsets = nn.ModuleList(_starting_at_zero(channels, 18 * offset_groups) for _ in range(pyramid - 1))
+        self.modulation = _starting_at_zero(channels, 9 * offset_groups)
         self.deformable = DeformableConvolution(channels, channels, dilation=_DILATION, identity=True)
-        for layer in (self.offsets, self.modulation):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
 
     def forward(self, maps: torch.Tensor, guide: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """`maps` and `guide` (N,C,h,w) -> (aligned, offsets)."""
         offsets = self.offsets(guide)
+        for level, layer in enumerate(self.coarse_offsets, start=1):
+            coarse = layer(avg_pool2d(guide, 2**level))
+            offsets = offsets + 2**level * interpolate(coarse, size=guide.shape[-2:], mode="bilinear")
         if self.bound is not None:
             offsets = self.bound * torch.tanh(offsets / self.bound)
         return self.deformable(maps, offsets, 2 * torch.sigmoid(self.modulation(guide))), offsets
+
+
+def _starting_at_zero(inputs: int, outputs: int) -> nn.Conv2d:
+    layer = nn.Conv2d(inputs, outputs, 3, padding=_DILATION, dilation=_DILATION)
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+    return layer
 
 
 class Aligned(NamedTuple):
@@ -56,7 +65,7 @@ class SplitAlignment(nn.Module):
 
     `gate` says what the mask hides before alignment: "both" sides, the support alone ("target_only"), or nothing, so
     that it only weighs the results ("offsets_only"). `plain` is what happens to the rest: one deformable convolution,
-    or nothing. `appearance` is the second step of what moves.
+    or nothing. `appearance` is the second step of what moves. `bound` and `pyramid` as in GuidedStep.
     """
 
     def __init__(
@@ -68,6 +77,7 @@ class SplitAlignment(nn.Module):
         plain: Plain = "deformable",
         appearance: bool = True,
         bound: float | None = None,
+        pyramid: int = 1,
     ) -> None:
         super().__init__()
         self.gate = gate
@@ -76,7 +86,7 @@ class SplitAlignment(nn.Module):
             return chain(2 * channels, channels, 1)
 
         def step() -> GuidedStep:
-            return GuidedStep(channels, offset_groups=offset_groups, bound=bound)
+            return GuidedStep(channels, offset_groups=offset_groups, bound=bound, pyramid=pyramid)
 
         self.motion, self.motion_guide, self.motion_step = guide(), guide(), step()
         self.appearance_guide = guide() if appearance else None

@@ -45,6 +45,10 @@ class VitposeNetwork(nn.Module):
         """(B,3,16h,16w) -> heatmaps (B,joints,4h,4w)."""
         return self.read(self.backbone(images))
 
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        """(B,3,16h,16w) -> maps (B,C,h,w), which the head and video methods read."""
+        return self.backbone.as_maps(self.backbone(images))
+
     def read(self, tokens: torch.Tensor) -> torch.Tensor:
         """Tokens (B,h*w,C) -> heatmaps (B,joints,4h,4w)."""
         heatmaps: torch.Tensor = self.keypoint_head(self.backbone.as_maps(tokens))
