@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -87,7 +87,7 @@ def _logits(module: SimccHRNet | SimccResNet | SimccUpfree, vectors: torch.Tenso
     return torch.cat((module.mlp_head_x(vectors), module.mlp_head_y(vectors)), dim=-1)
 
 
-_NETWORKS = {"hrnet": SimccHRNet, "resnet": SimccResNet, "upfree": SimccUpfree}
+_NETWORKS: Mapping[str, Callable[..., nn.Module]] = {"hrnet": SimccHRNet, "resnet": SimccResNet, "upfree": SimccUpfree}
 
 
 def _build(options: Mapping[str, Any]) -> nn.Module:

@@ -26,21 +26,22 @@ class AdaptiveConvolution(nn.Module):
         self.norm = nn.BatchNorm2d(channels) if norm_act else None
         for layer in (self.affine, self.translation):
             nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
         # the identity matrix; from a random start near 0 all nine taps would fall on the centre
-        self.affine.bias.data[[0, 3]] = 1.0
+        for layer, bias in ((self.affine, [1.0, 0.0, 0.0, 1.0]), (self.translation, [0.0, 0.0])):
+            layer.bias = nn.Parameter(torch.tensor(bias))
         self.deformable.weight.data *= gain
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
         """(B,C,h,w) -> (B,C,h,w)."""
-        sampled = self.deformable(maps, self.offsets(maps))
+        sampled: torch.Tensor = self.deformable(maps, self.offsets(maps))
         if self.norm is None:
             return maps + sampled
-        return torch.relu(maps + self.norm(sampled))
+        normal: torch.Tensor = self.norm(sampled)
+        return torch.relu(maps + normal)
 
     def offsets(self, maps: torch.Tensor) -> torch.Tensor:
         """(B,18,h,w): how far each tap is moved, y then x."""
-        matrix = self.affine(maps).unflatten(1, (2, 2))
+        matrix: torch.Tensor = self.affine(maps).unflatten(1, (2, 2))
         y, x = torch.meshgrid(*[torch.arange(-1.0, 2.0, device=maps.device)] * 2, indexing="ij")
         taps = torch.stack((y.flatten(), x.flatten())).to(matrix)
         moved = torch.einsum("bijhw,jk->bkihw", matrix, taps) - taps.T[None, :, :, None, None]

@@ -119,29 +119,51 @@ class DualStreamNetwork(nn.Module):
 
     def forward(self, clips: torch.Tensor, *, states: bool = False) -> torch.Tensor | DualStreamStates:
         """(B,5,3,16h,16w) or (B,4,...) without key frame -> heatmaps (B,J,4h,4w), or all the states."""
-        features = self.backbone.backbone(clips.flatten(0, 1)).unflatten(0, clips.shape[:2])
-        key, neighbours = _apart(features)
-        wanted = (self.reading,) if not states else ("final", "visual", "token", "dense")
+        key, neighbours = self._tokens(clips)
+        if not states:
+            return self._answer(key, neighbours)
+        found, encoded = self._found(key, neighbours, ("final", "visual", "token", "dense"))
+        return DualStreamStates(
+            self._read_from(found), found["final"], found["token"], found["dense"], found["visual"],
+            None if key is None else self.backbone.read(key), self._reconstruction(encoded),
+            None if key is None else as_patches(clips[:, _KEY], self.backbone.backbone.grid),
+        )  # fmt: skip
+
+    def with_backbone(self, clips: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Clips with the key frame -> the heatmaps, and those of the backbone for the key frame, from one pass."""
+        key, neighbours = self._tokens(clips)
+        if key is None:
+            raise UsageError("the dual-stream network has no backbone's heatmaps of clips without a key frame")
+        return self._answer(key, neighbours), self.backbone.read(key)
+
+    def _tokens(self, clips: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor]:
+        """What the backbone makes of the key frame (B,N,C), None where there is none, and of neighbours (B,4,N,C)."""
+        return _apart(self.backbone.backbone(clips.flatten(0, 1)).unflatten(0, clips.shape[:2]))
+
+    def _answer(self, key: torch.Tensor | None, neighbours: torch.Tensor) -> torch.Tensor:
+        return self._read_from(self._found(key, neighbours, (self.reading,))[0])
+
+    def _read_from(self, found: Mapping[str, torch.Tensor | None]) -> torch.Tensor:
+        """Those heatmaps (B,J,4h,4w) that are the answer."""
+        answer = found[self.reading]
+        if answer is None:
+            raise UsageError(f"the dual-stream network cannot read '{self.reading}' from clips without a key frame")
+        return answer.mean(1) if self.reading == "dense" else answer
+
+    def _found(
+        self, key: torch.Tensor | None, neighbours: torch.Tensor, wanted: Collection[str]
+    ) -> tuple[dict[str, torch.Tensor | None], Encoded | None]:
+        """The wanted heatmaps by name, and what the stream without the key frame encoded."""
         encoded = self._encode(neighbours)
         dense = self._each(encoded) if "final" in wanted or "dense" in wanted else None
         enhanced = self._enhance(key, neighbours) if "final" in wanted or "visual" in wanted else None
         found: dict[str, torch.Tensor | None] = {
             "final": self._final(dense, enhanced) if "final" in wanted else None,
-            "visual": None if enhanced is None else self.backbone.read(enhanced),
+            "visual": self.backbone.read(enhanced) if "visual" in wanted and enhanced is not None else None,
             "token": self._token(encoded) if "token" in wanted else None,
             "dense": self._dense(dense) if "dense" in wanted else None,
         }
-        answer = found[self.reading]
-        if answer is None:
-            raise UsageError(f"the dual-stream network cannot read '{self.reading}' from clips without a key frame")
-        heatmaps = answer.mean(1) if self.reading == "dense" else answer
-        if not states:
-            return heatmaps
-        return DualStreamStates(
-            heatmaps, found["final"], found["token"], found["dense"], found["visual"],
-            None if key is None else self.backbone.read(key), self._reconstruction(encoded),
-            None if key is None else as_patches(clips[:, _KEY], self.backbone.backbone.grid),
-        )  # fmt: skip
+        return found, encoded
 
     def _encode(self, neighbours: torch.Tensor) -> Encoded | None:
         if self.encoder is None or self.time is None:
@@ -190,13 +212,13 @@ class DualStreamNetwork(nn.Module):
             return None
         height, width = self.backbone.backbone.grid
         heatmaps: torch.Tensor = self.token_head(encoded.keypoints)
-        return heatmaps.unflatten(2, (_STRIDE * height, _STRIDE * width))
+        return torch.unflatten(heatmaps, 2, (_STRIDE * height, _STRIDE * width))
 
     def _dense(self, each: torch.Tensor | None) -> torch.Tensor | None:
         if each is None or self.dense is None:
             return None
         heatmaps: torch.Tensor = self.dense(self.backbone.backbone.as_maps(each.flatten(0, 1)))
-        return heatmaps.unflatten(0, each.shape[:2])
+        return torch.unflatten(heatmaps, 0, each.shape[:2])
 
     def _reconstruction(self, encoded: Encoded | None) -> torch.Tensor | None:
         if encoded is None or self.reconstruct is None:
@@ -212,7 +234,7 @@ def as_patches(images: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
     [256.0, 768.0, 1280.0, 257.0]
     """
     height, width = grid
-    cut = images.unflatten(3, (width, -1)).unflatten(2, (height, -1))  # (B,3,h,16,w,16)
+    cut = torch.unflatten(torch.unflatten(images, 3, (width, -1)), 2, (height, -1))  # (B,3,h,16,w,16)
     return cut.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)
 
 

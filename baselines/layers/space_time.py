@@ -74,7 +74,7 @@ class SpaceTimeEncoder(nn.Module):
         for block in self.joint:
             together = block(together)
         frames, tokens = (
-            together[:, : moments * places].unflatten(1, (moments, places)),
+            torch.unflatten(together[:, : moments * places], 1, (moments, places)),
             together[:, moments * places :],
         )
         for block in self.divided:

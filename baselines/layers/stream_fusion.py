@@ -40,5 +40,5 @@ class StreamFusion(nn.Module):
             attended: torch.Tensor = self.attend(temporal, visual)
             return attended
         both = torch.stack((self.to_visual(temporal, visual), self.to_temporal(visual, temporal)), dim=-2)
-        shares = self.weigh(both.flatten(2)).softmax(-1)
+        shares: torch.Tensor = self.weigh(both.flatten(2)).softmax(-1)
         return (both * shares[..., None]).sum(-2)

@@ -43,7 +43,7 @@ def normal(*shape: int) -> nn.Parameter:
 
 def heads_apart(tokens: torch.Tensor, heads: int) -> torch.Tensor:
     """(B,L,C) -> (B,heads,L,C/heads)."""
-    return tokens.unflatten(-1, (heads, -1)).transpose(1, 2)
+    return torch.unflatten(tokens, -1, (heads, -1)).transpose(1, 2)
 
 
 class DropPath(nn.Module):
@@ -186,7 +186,7 @@ class VisionTransformer(nn.Module):
 
     def as_maps(self, tokens: torch.Tensor) -> torch.Tensor:
         """(B,h*w,C) -> (B,C,h,w)."""
-        return tokens.transpose(1, 2).unflatten(2, self.grid)
+        return torch.unflatten(tokens.transpose(1, 2), 2, self.grid)
 
 
 def reset(module: nn.Module) -> None:

@@ -53,7 +53,7 @@ def resize_positions(table: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor
     stored = _stored_grid(places.shape[1], grid)
     if stored == grid:
         return table
-    maps = places.float().transpose(1, 2).unflatten(2, stored)
+    maps = torch.unflatten(places.float().transpose(1, 2), 2, stored)
     resized = interpolate(maps, size=grid, mode="bicubic", align_corners=False).flatten(2).transpose(1, 2)
     return torch.cat((slot, resized.to(table.dtype)), dim=1)
 
