@@ -22,11 +22,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CropSpec",
+    "FrameSpec",
     "Method",
     "MethodCard",
     "Preset",
     "Published",
     "Recurrent",
+    "WholeFrameMethod",
+    "WholeFramePreset",
     "card_of",
     "methods",
     "register_method",
@@ -96,6 +99,38 @@ class Published:
         """
         names = (*GROUPS, "Mean")
         return cls(dataset, split, dict(zip(names, map(float, percents.split()), strict=True)), source)
+
+
+@dataclass(frozen=True)
+class FrameSpec:
+    """How a whole frame becomes network inputs (whole_frame.md 1.1).
+
+    `short_side` px of its short side at scale 1; `scales` the sizes it is looked at in, whose findings are combined;
+    `rule` "bars" adds black bars up to a multiple of 64, "fit" adds nothing and keeps to `longest_side`.
+    """
+
+    short_side: int
+    scales: tuple[float, ...] = (1.0,)
+    rule: str = "bars"
+    longest_side: int | None = None
+
+
+@dataclass(frozen=True)
+class WholeFramePreset(Preset):
+    """One size of a method that takes whole frames and finds the persons itself: nobody tells it where they are.
+
+    A clip is then the frame, enlarged or reduced as `frame` says; of `crop` only colour, mean, std and, for counting
+    costs, the size of a 16:9 frame's input count. `codec` names a grouping (harness.grouping) with its options.
+    """
+
+    frame: FrameSpec = field(default_factory=lambda: FrameSpec(512))
+
+
+class WholeFrameMethod(Protocol):
+    """A network that maps whole frames to outputs its grouping makes persons of; a torch.nn.Module in practice."""
+
+    def __call__(self, clips: torch.Tensor) -> Any:
+        """(B,1,3,H,W) float32, normalised -> outputs of the grouping's form, for frames of any size."""
 
 
 class Method(Protocol):

@@ -58,7 +58,7 @@ def centre_and_scale(
 
 def crop_matrices(
     centre: NDArray[np.float32],
-    scale: NDArray[np.float32],
+    scale: NDArray[np.floating[Any]],
     size: tuple[int, int],
     *,
     geometry: str = "plain",
@@ -77,7 +77,7 @@ def crop_matrices(
 
 def image_matrices(
     centre: NDArray[np.float32],
-    scale: NDArray[np.float32],
+    scale: NDArray[np.floating[Any]],
     size: tuple[int, int],
     *,
     geometry: str = "plain",
@@ -143,7 +143,7 @@ def _turned(difference: NDArray[Any]) -> NDArray[Any]:
 
 
 def _triangles(
-    centre: NDArray[np.float32], scale: NDArray[np.float32], size: tuple[int, int], angles: Floats, *, inset: int
+    centre: NDArray[np.float32], scale: NDArray[np.floating[Any]], size: tuple[int, int], angles: Floats, *, inset: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Three float32 points per region in the image (N,3,2) and in the crop (3,2)."""
     reach = (scale[:, 0] * np.float32(UNIT) - inset).astype(np.float64) * -0.5
@@ -167,7 +167,9 @@ def _solve(source: NDArray[np.float32], target: NDArray[np.float32]) -> Floats:
     return matrices
 
 
-def _udp(centre: NDArray[np.float32], scale: NDArray[np.float32], size: tuple[int, int], angles: Floats) -> Floats:
+def _udp(
+    centre: NDArray[np.float32], scale: NDArray[np.floating[Any]], size: tuple[int, int], angles: Floats
+) -> Floats:
     """Independent zooms, corner pixels on corners; positive angles turn the other way (codecs.md 1.4)."""
     sides = scale.astype(np.float64) * UNIT
     zoom = (np.array(size, dtype=np.float64) - 1) / sides
@@ -180,7 +182,9 @@ def _udp(centre: NDArray[np.float32], scale: NDArray[np.float32], size: tuple[in
     return matrices.astype(np.float32).astype(np.float64)
 
 
-def _stretched(centre: NDArray[np.float32], scale: NDArray[np.float32], size: tuple[int, int], geometry: str) -> Floats:
+def _stretched(
+    centre: NDArray[np.float32], scale: NDArray[np.floating[Any]], size: tuple[int, int], geometry: str
+) -> Floats:
     if geometry == "udp":
         return _udp(centre, scale, size, np.zeros(len(centre)))
     extent = np.array(size, dtype=np.float64) - _inset(geometry)
