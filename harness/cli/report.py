@@ -9,6 +9,7 @@ import click
 from harness.cli.eval import draw
 from harness.cli.options import results_option
 from harness.cli.report_probes import probes
+from harness.cli.report_study import study
 from harness.cli.table import chosen_runs
 
 __all__ = ["command"]
@@ -40,3 +41,4 @@ def plots(runs: tuple[str, ...], output: Path, metric: str, results: Path) -> No
 
 
 command.add_command(probes)
+command.add_command(study)

@@ -1,0 +1,243 @@
+"""A study as a page: every question with its answer, tables and forest plot, in Markdown; and its numbers as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.errors import HarnessError
+from harness.report.comparable import ground_of, machine_of
+from harness.report.formats import render
+from harness.report.studies import place_named
+from harness.report.study_answers import Answer, Compared, Costs, StudyAnswers
+from harness.report.tables import Cell, Column, Row, Section, Table, short_commit
+from harness.results import write_atomically
+from harness.scoring.arms import Bounded
+
+__all__ = ["study_markdown", "study_rows", "write_study"]
+
+_COST_NAMES = {"multiply_adds": "multiply-adds", "parameters": "parameters", "clips_per_second": "clips per second"}
+
+
+def write_study(found: StudyAnswers, path: Path) -> list[Path]:
+    """Write the page to `path`, and a folder of its name with the figures and the numbers; the paths written."""
+    from harness.report.forest import forest, overview
+    from harness.report.style import save
+
+    folder = path.with_suffix("")
+    drawn = [answer for answer in found.answers if _has_interval(answer.compared)]
+    paths: list[Path] = []
+    for answer in drawn:
+        paths += save(forest(found.study, answer), folder / answer.question.name)
+    if any(_has_interval(answer.headline) for answer in drawn):
+        paths += save(overview(found.study, drawn), folder / "overview")
+    figures = {figure.stem: f"{folder.name}/{figure.name}" for figure in paths if figure.suffix == ".svg"}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / "differences.csv", _csv(study_rows(found)).encode())
+        write_atomically(path, study_markdown(found, figures).encode())
+    except OSError as error:
+        raise HarnessError(f"{path}: cannot be written ({error.strerror or error})") from None
+    return [path, folder / "differences.csv", *paths]
+
+
+def study_markdown(found: StudyAnswers, figures: Mapping[str, str]) -> str:
+    """The page; `figures` maps "overview" and the names of questions to the addresses of their plots."""
+    study = found.study
+    blocks = [f"# {study.title}"]
+    blocks += [study.intro.strip()] if study.intro else []
+    blocks += ["| Question | Answer |\n|:--|:--|\n" + "\n".join(_in_short(found, each) for each in found.answers)]
+    if "overview" in figures:
+        blocks.append(f"![Every question at its headline]({figures['overview']})")
+    for answer in found.answers:
+        blocks += _question(found, answer, figures.get(answer.question.name))
+    blocks += ["## How to read this", _reading(found), "## Runs", _runs(found)]
+    return "\n\n".join(blocks) + "\n"
+
+
+def study_rows(found: StudyAnswers) -> list[dict[str, Any]]:
+    """Every comparison as a row of full precision, for CSV."""
+    return [
+        {
+            "question": answer.question.name, "arm": each.arm, "baseline": each.baseline, "place": each.place.title,
+            "slice": each.place.slice, "joint": each.place.column,
+            "ap": each.value.value, "ap_low": each.value.low, "ap_high": each.value.high,
+            "ap_runs": " ".join(map(str, each.value.runs)),
+            "baseline_ap": each.reference.value, "baseline_ap_low": each.reference.low,
+            "baseline_ap_high": each.reference.high, "baseline_ap_runs": " ".join(map(str, each.reference.runs)),
+            "difference": each.apart.difference, "low": each.apart.low, "high": each.apart.high,
+            "margin": answer.question.margin, "p": each.apart.p, "p_holm": each.p_holm, "verdict": each.verdict,
+            "survives_holm": each.survives, "seeds_overlap": each.seeds_overlap, "joints": each.items,
+            "sequences": each.sequences,
+        }
+        for answer in found.answers for each in answer.compared
+    ]  # fmt: skip
+
+
+def _in_short(found: StudyAnswers, answer: Answer) -> str:
+    anchor = answer.question.name.lower()
+    return f"| [{answer.question.ask}](#{anchor}) | {_summary(found, answer)} |"
+
+
+def _summary(found: StudyAnswers, answer: Answer) -> str:
+    if not answer.verdicts:
+        return "not run yet"
+    if len(answer.verdicts) == 1:
+        return f"**{next(iter(answer.verdicts.values()))}**"
+    by_verdict: dict[str, list[str]] = {}
+    for arm, verdict in answer.verdicts.items():
+        by_verdict.setdefault(verdict, []).append(found.study.title_of(arm))
+    return "; ".join(f"**{verdict}** ({' · '.join(names)})" for verdict, names in by_verdict.items())
+
+
+def _question(found: StudyAnswers, answer: Answer, figure: str | None) -> list[str]:
+    question = answer.question
+    blocks = [f'<a id="{question.name.lower()}"></a>\n\n## {question.ask}', f"Answer: {_summary(found, answer)}."]
+    if question.note:
+        blocks.append(question.note.strip())
+    if answer.lacking:
+        lacking = ", ".join(found.study.title_of(name) for name in answer.lacking)
+        blocks.append(f"Not run yet, and left out: {lacking}.")
+    if not answer.compared:
+        return blocks
+    blocks.append("\n".join(_sentence(found, answer, each) for each in answer.headline))
+    blocks.append(render(_arm_table(found, answer), "markdown").strip())
+    blocks.append(render(_difference_table(found, answer), "markdown").strip())
+    return blocks + ([f"![{question.ask}]({figure})"] if figure else [])
+
+
+def _sentence(found: StudyAnswers, answer: Answer, each: Compared) -> str:
+    """One comparison at the headline, in words."""
+    title = found.study.title_of
+    margin = f", margin {answer.question.margin:g}" if answer.question.margin else ""
+    text = (
+        f"* {title(each.arm)} against {title(each.baseline)}, {each.place.title}: **{each.verdict}**, "
+        f"{_signed(each.apart.difference)} AP {_interval(each.apart.low, each.apart.high, '+.1f')}{margin}, "
+        f"p = {_p(each.p_holm)} after Holm"
+    )
+    remarks = [] if each.survives else ["not significant after Holm's correction"]
+    remarks += ["the seeds' ranges overlap: chance in training may decide"] if each.seeds_overlap else []
+    if answer.cheaper:
+        what = _COST_NAMES[answer.question.cheaper]
+        costs = [getattr(found.costs[name], answer.question.cheaper) for name in (each.arm, each.baseline)]
+        ratio = f" ({costs[0] / costs[1]:.2f} of the {what})" if None not in costs and costs[1] else ""
+        remarks.append(f"cheaper: {answer.cheaper[each.arm]}{ratio}")
+    return f"{text}; {'; '.join(remarks)}." if remarks else f"{text}."
+
+
+def _arm_table(found: StudyAnswers, answer: Answer) -> Table:
+    """AP of every arm at every place with its interval, seeds and cost."""
+    names = list(dict.fromkeys(name for each in answer.compared for name in (each.baseline, each.arm)))
+    places = [place_named(name) for name in found.study.places_of(answer.question)]
+    places = [place for place in places if any(place in found.values[name] for name in names)]
+    columns = (
+        Column("seeds", "runs", digits=0), *(Column(place.title, place.title) for place in places),
+        Column("spread", "seeds, overall" if places[0].title == "overall" else f"seeds, {places[0].title}"),
+        Column("parameters", "M params", digits=2, scale=1e-6),
+        Column("multiply_adds", "G multiply-adds", significant=3, scale=1e-9),
+        Column("clips_per_second", "clips/s", significant=3),
+    )  # fmt: skip
+    rows = []
+    for name in names:
+        values, costs = found.values[name], found.costs[name]
+        cells: dict[str, Cell] = {place.title: _bounded(values.get(place)) for place in places}
+        cells |= {"seeds": len(found.runs[name]), "spread": _spread(values.get(places[0])), **_cost_cells(costs)}
+        rows.append(Row(found.study.title_of(name), cells, facts={"arm": name}))
+    return Table("AP of the arms, percent", columns, (Section("", tuple(rows)),), first="Arm")
+
+
+def _difference_table(found: StudyAnswers, answer: Answer) -> Table:
+    """Every comparison: both AP, the paired difference with its interval, p after Holm, the answer."""
+    columns = (
+        Column("place", "where"), Column("ap", "AP"), Column("baseline", "baseline"),
+        Column("difference", "difference"),
+        Column("p", "p (Holm)"), Column("verdict", "answer"), Column("joints", "joints", digits=0),
+    )  # fmt: skip
+    title = found.study.title_of
+    rows = [
+        Row(
+            f"{title(each.arm)} against {title(each.baseline)}",
+            {
+                "place": each.place.title, "ap": each.value.value, "baseline": each.reference.value,
+                "difference": f"{_signed(each.apart.difference)} {_interval(each.apart.low, each.apart.high, '+.1f')}",
+                "p": _p(each.p_holm), "verdict": each.verdict + ("" if each.survives else " (not after Holm)"),
+                "joints": each.items,
+            },
+        )
+        for each in answer.compared
+    ]  # fmt: skip
+    margin = answer.question.margin
+    rule = f"yes: the interval lies above {-margin:g}" if margin else "yes: the interval lies above 0"
+    count = len(answer.compared)
+    caption = (f"{rule}; no: below 0; else not shown. p corrected by Holm over the {count} answers of this question.",)
+    return Table("Paired differences, points of AP", columns, (Section("", tuple(rows)),), caption, first="Compared")
+
+
+def _reading(found: StudyAnswers) -> str:
+    study = found.study
+    records = [run.record for runs in found.runs.values() for run in runs]
+    grounds = "; ".join(dict.fromkeys(str(ground_of(record)) for record in records))
+    commits = ", ".join(sorted({short_commit(record.environment.commit) for record in records}))
+    machines = "; ".join(sorted({machine_of(record) for record in records}))
+    return (
+        "An arm is one thing that was run, with one or several seeds; its AP is the mean of its runs. Brackets: 95 % "
+        f"interval from {study.replicates} draws of whole sequences (seed {study.seed}); every draw serves all runs, "
+        "so that differences are paired. The interval is about which sequences were filmed; chance in training shows "
+        "in the spread of the seeds beside it. p: how rarely the draws cross the line that the answer is about, doubled"
+        " (where none does, the tail of a normal curve through them), then corrected by Holm.\n\n"
+        f"Ground: {grounds}. Device: {machines}. Commit: {commits}."
+    )
+
+
+def _runs(found: StudyAnswers) -> str:
+    lines = ["| Arm | Runs |", "|:--|:--|"]
+    for name, runs in found.runs.items():
+        ids = ", ".join(f"`{run.id}`" + (f" ({run.record.label})" if run.record.label else "") for run in runs)
+        lines.append(f"| {found.study.title_of(name)} | {ids} |")
+    return "\n".join(lines)
+
+
+def _cost_cells(costs: Costs) -> dict[str, Cell]:
+    return {
+        "parameters": costs.parameters, "multiply_adds": costs.multiply_adds, "clips_per_second": costs.clips_per_second
+    }  # fmt: skip
+
+
+def _bounded(value: Bounded | None) -> str:
+    if value is None or math.isnan(value.value):
+        return "–"
+    return f"{value.value:.1f} {_interval(value.low, value.high, '.1f')}".strip()
+
+
+def _spread(value: Bounded | None) -> str:
+    if value is None or len(value.runs) < 2:
+        return "one run"
+    return f"{min(value.runs):.1f} to {max(value.runs):.1f}"
+
+
+def _interval(low: float, high: float, form: str) -> str:
+    return "" if math.isnan(low) else f"[{low:{form}}, {high:{form}}]"
+
+
+def _signed(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:+.1f}"
+
+
+def _p(value: float) -> str:
+    return "–" if math.isnan(value) else "< 0.001" if value < 0.001 else f"{value:.2g}"
+
+
+def _has_interval(compared: Iterable[Compared]) -> bool:
+    return any(not math.isnan(each.apart.low) for each in compared)
+
+
+def _csv(rows: list[dict[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

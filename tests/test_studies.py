@@ -1,0 +1,248 @@
+"""Studies: which runs an arm means, differences of arms by hand and against other code, verdicts, the page."""
+
+from __future__ import annotations
+
+import csv
+import math
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hand_scenes import random_run
+
+from harness.errors import CheckError, DataError, UsageError
+from harness.predictions import write_parquet
+from harness.records import BoxesUsed, MethodUsed, Partial, PredictionsFile, WeightsUsed
+from harness.report.studies import PLACES, Selector, Study, place_named, read_study
+from harness.report.study_answers import answer_study, verdict
+from harness.report.study_page import study_markdown, write_study
+from harness.report.study_runs import DrawStore, chosen, fits
+from harness.results import StoredRun
+from harness.scoring import score
+from harness.scoring.arms import Drawn, apart, arm_value, draw
+from harness.scoring.comparison import compare_matched
+from harness.scoring.matched import match_run
+from harness.scoring.scores import joint_rows
+from harness.scoring.uncertainty import COLUMNS
+from harness.typed_json import from_plain
+
+TOML = """
+title = "Hand made"
+places = ["overall", "wrists"]
+[arms.a]
+title = "A | method"
+seeds = 2
+runs = [{ method = "a", label = "seed *" }]
+[arms.b]
+runs = [{ method = "b" }]
+[arms.c]
+runs = [{ method = "c" }]
+[[questions]]
+name = "better"
+ask = "Is A better?"
+arms = ["a"]
+baselines = ["b"]
+[[questions]]
+name = "equal"
+ask = "Is C as good as B?"
+arms = ["c"]
+against.c = ["b"]
+margin = 2.0
+cheaper = "parameters"
+"""
+
+
+def study() -> Study:
+    return from_plain(Study, tomllib.loads(TOML))
+
+
+def stored(name: str, label: str = "", *, parameters: int = 1000, **changes: object) -> StoredRun:
+    from test_tables import make_run
+
+    record = make_run(name, 50.0, label=label, **changes)
+    record = replace(record, method=MethodUsed(name, name.upper(), "tiny"), scores=(),
+                     cost=replace(record.cost, parameters=parameters))  # fmt: skip
+    return StoredRun(record, Path(f"/runs/{name}-{label}"), {"id": f"{name}-{label}"})
+
+
+def drawn(values: list[float], *, total: float | None = None) -> Drawn:
+    """A run whose every column is `values` over the draws."""
+    draws = np.repeat(np.array(values)[:, None], len(COLUMNS), axis=1)
+    value = np.full(len(COLUMNS), np.mean(values) if total is None else total)
+    return Drawn(value, draws, np.arange(len(COLUMNS)), 12)
+
+
+class FakeStore:
+    """Draws by method and label in place of computed ones."""
+
+    def __init__(self, by_run: dict[str, Drawn]) -> None:
+        self.by_run = by_run
+
+    def get(self, run: StoredRun, labels: list[str], **_: int) -> dict[str, Drawn]:
+        return dict.fromkeys(labels, self.by_run[run.id])
+
+
+def answered():
+    ramp = np.linspace(-1, 1, 401)
+    store = FakeStore({
+        "a-seed 0": drawn((53 + ramp).tolist()), "a-seed 1": drawn((55 + ramp).tolist()),
+        "b-": drawn((50 - ramp).tolist()), "c-": drawn((49.5 - 1.5 * ramp).tolist()),
+    })  # fmt: skip
+    runs = [stored("a", "seed 0"), stored("a", "seed 1"), stored("b"), stored("c", parameters=900)]
+    return answer_study(study(), runs, store)
+
+
+def test_differences_of_seed_means_by_hand() -> None:
+    first, second = answered().answers
+    (better,) = first.headline
+    assert better.value.runs == (53.0, 55.0) and better.value.value == pytest.approx(54.0)
+    # draws of A are 54 + r, of B 50 - r for r even in -1 .. 1: the difference is 4 + 2r, its 95 % interval 4 -+ 1.9
+    assert (better.apart.difference, better.apart.low, better.apart.high) == pytest.approx((4.0, 2.1, 5.9))
+    assert better.verdict == "yes" and better.survives and not better.seeds_overlap
+    (equal,) = second.headline
+    # -0.5 - 0.5r: [-0.975, -0.025] lies above -2 (yes, within the margin) though below 0
+    assert (equal.apart.low, equal.apart.high) == pytest.approx((-0.975, -0.025))
+    assert equal.verdict == "yes" and second.cheaper == {"c": "yes"} and second.verdicts == {"c": "yes"}
+
+
+def test_verdicts_and_p_on_either_side_of_the_line() -> None:
+    assert [verdict(*pair) for pair in ((0.1, 2), (-2, -0.1), (-1, 1), (math.nan, math.nan))] == [
+        "yes", "no", "not shown", "not shown",
+    ]  # fmt: skip
+    assert verdict(-3, -2.5, margin=2) == "no" and verdict(-3, 1, margin=2) == "not shown"
+    flat = drawn([50.0] * 399)
+    near = drawn([50.0 + (1 if number >= 20 else -1) for number in range(399)])
+    assert apart([near], [flat], "total").p == pytest.approx(2 * 21 / 400)  # 20 draws of 399 lie below 0
+    assert apart([near], [flat], "total", margin=2).p < 2 / 400  # none lies below -2
+    assert apart([near], [near], "total").p == 1.0
+
+
+def test_seeds_that_overlap_are_said() -> None:
+    low, high = [drawn([50.0, 52.0] * 9), drawn([53.0, 55.0] * 9)], [drawn([52.0, 54.0] * 9), drawn([57.0, 59.0] * 9)]
+    values = [arm_value(runs, "total").runs for runs in (low, high)]
+    assert values == [(51.0, 54.0), (53.0, 58.0)]
+    found = answered().answers[0].headline[0]
+    overlapping = replace(found, value=arm_value(high, "total"), reference=arm_value(low, "total"))
+    assert overlapping.seeds_overlap
+
+
+def test_a_difference_is_that_of_the_comparison_of_two_runs() -> None:
+    data, first = random_run(3, sequences=9, frames=8)
+    second = replace(first, joints=first.joints + np.random.default_rng(1).normal(0, 6, first.joints.shape))
+    a, b = (match_run(data, predictions) for predictions in (first, second))
+    places = ["all", "visibility:visible"]
+    drawn_a, drawn_b = (draw(run, places, replicates=300) for run in (a, b))
+    there = compare_matched(
+        a, b, slices=["all", "visibility"], replicates=300, permutations=100
+    )  # fmt: skip
+    for place in places:
+        for column in ("total", "Wrist", "nose"):
+            row = there.row(column, slice=place)
+            found = apart([drawn_b[place]], [drawn_a[place]], column)
+            assert (found.difference, found.low, found.high) == pytest.approx(
+                (row.difference, row.low, row.high), abs=1e-4, nan_ok=True
+            )
+            assert drawn_a[place].items[COLUMNS.index(column)] == row.n_truth
+    assert drawn_a["all"].value[-1] == pytest.approx(score(data, first).value("ap"), abs=1e-4)
+
+
+def test_too_few_sequences_have_no_interval() -> None:
+    data, predictions = random_run(5, sequences=3, frames=6)
+    found = draw(match_run(data, predictions), ["all"])["all"]
+    assert found.draws.shape == (0, len(COLUMNS)) and math.isnan(apart([found], [found], "total").low)
+
+
+def test_a_selector_takes_whole_runs_with_exactly_its_request() -> None:
+    run = stored("a", "seed 1").record
+    assert fits(Selector(method="a", label="seed *", weights="w", preset="t*"), run)
+    assert fits(Selector(weights="abab"), run) and not fits(Selector(weights="ba"), run)
+    assert not fits(Selector(method="b"), run) and not fits(Selector(label=""), run)
+    probed = replace(run, request={"probe": "freeze"})
+    assert not fits(Selector(method="a"), probed) and fits(Selector(method="a", request={"probe": "freeze"}), probed)
+    assert not fits(Selector(method="a"), replace(run, partial=Partial("2 of 4")))
+    assert not fits(Selector(weights="w"), replace(run, weights=None))
+    assert fits(Selector(weights="w"), replace(run, weights=WeightsUsed("w", "sha256:00")))
+
+
+def test_missing_arms_wrong_counts_and_other_boxes_are_told() -> None:
+    runs = [stored("a", "seed 0"), stored("b"), stored("c")]
+    with pytest.raises(DataError, match="arm 'a' should have 2 runs, its selectors find 1"):
+        chosen(study(), runs)
+    assert set(chosen(study(), runs, missing_ok=True)) == {"a", "b", "c"}
+    with pytest.raises(UsageError, match="for arm b, c"):
+        chosen(study(), [stored("a", "seed 0"), stored("a", "seed 1")])
+    assert "b" not in chosen(study(), [stored("a", "seed 0")], missing_ok=True)
+    other = stored("b", boxes=BoxesUsed("detector.json", "sha256:11", 9))
+    with pytest.raises(DataError, match="cannot be compared"):
+        chosen(study(), [stored("a", "seed 0"), stored("a", "seed 1"), other, stored("c")])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ('baselines = ["b"]', 'baselines = ["x"]: no arm'),
+        ('arms = ["a"]\nbaselines', 'arm = ["a"]\nbaselines: unknown field'),
+        ('"overall", "wrists"', '"overall", "wrist": unknown place'),
+        ('name = "better"', 'name = "equal": its own'),
+        ('cheaper = "parameters"', 'cheaper = "money": expected'),
+    ],
+)
+def test_a_wrong_file_is_told_by_its_field(tmp_path: Path, change: str, message: str) -> None:
+    new, expected = message.rsplit(": ", 1)
+    path = tmp_path / "study.toml"
+    path.write_text(TOML.replace(change, new))
+    with pytest.raises(DataError, match=expected) as caught:
+        read_study(path)
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_places_by_name_and_by_bin() -> None:
+    assert place_named("wrists") == PLACES["wrists"] and place_named("speed:slow/Knee").column == "Knee"
+    for wrong in ("speed:quick", "speed:slow/wing", "velocity:fast"):
+        with pytest.raises(UsageError):
+            place_named(wrong)
+
+
+def test_the_page_and_the_csv_say_what_was_found(tmp_path: Path) -> None:
+    found = answered()
+    written = write_study(found, tmp_path / "page.md")
+    text = (tmp_path / "page.md").read_text()
+    assert "| [Is A better?](#better) | **yes** |" in text
+    assert "A | method against b, overall: **yes**, +4.0 AP [+2.1, +5.9]" in text
+    assert "A \\| method" in text and "53.0 to 55.0" in text and "cheaper: yes (0.90 of the parameters)" in text
+    assert "![Is A better?](page/better.svg)" in text and (tmp_path / "page" / "better.svg").stat().st_size > 2000
+    rows = list(csv.DictReader((tmp_path / "page" / "differences.csv").open()))
+    compared = [each for answer in found.answers for each in answer.compared]
+    assert [float(row["difference"]) for row in rows] == [each.apart.difference for each in compared]
+    assert len(rows) == 4 and all(path.is_file() for path in written)
+
+
+def test_arms_that_have_not_run_are_left_out_and_named() -> None:
+    ramp = np.linspace(-1, 1, 41).tolist()
+    store = FakeStore({"b-": drawn(ramp), "c-": drawn(ramp)})
+    found = answer_study(study(), [stored("b"), stored("c")], store, missing_ok=True)
+    text = study_markdown(found, {})
+    assert "| [Is A better?](#better) | not run yet |" in text and "left out: A | method" in text
+
+
+def test_draws_are_kept_and_checked_against_the_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, predictions = random_run(7, sequences=8, frames=6)
+    write_parquet(predictions, tmp_path / "p.parquet")
+    total = score(data, predictions).value("ap")
+    record = replace(
+        stored("a").record, predictions=PredictionsFile("p.parquet", "sha256:1", len(predictions)),
+        scores=tuple(joint_rows("poseval", "ap", "all", [0.0] * 15 + [total], n_truth=[1] * 16, n_predicted=[1] * 16)),
+    )  # fmt: skip
+    run = StoredRun(record, tmp_path, {})
+    store = DrawStore(tmp_path / "draws")
+    monkeypatch.setattr(DrawStore, "_dataset", lambda *_: data)
+    monkeypatch.setattr("harness.report.study_runs.same_sequences", lambda dataset, *_: dataset)
+    first = store.get(run, ["all"], replicates=50, seed=0)["all"]
+    monkeypatch.setattr(DrawStore, "_drawn", lambda *_, **__: pytest.fail("computed again"))
+    again = store.get(run, ["all"], replicates=50, seed=0)["all"]
+    assert np.allclose(first.draws, again.draws, atol=1e-4) and again.sequences == 8
+    tampered = replace(record, scores=(replace(record.scores[-1], value=total + 1),))
+    with pytest.raises(CheckError, match="from its predictions"):
+        store.get(replace(run, record=tampered), ["all"], replicates=50, seed=0)
