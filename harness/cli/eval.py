@@ -33,13 +33,14 @@ FLOOR = "mean_pose"
 @data_options
 @run_options
 @results_option
+@click.option("--probe", help="Show the methods something else: one of `harness probe --list`, as key_blur=4.")
 @click.option("--label", default="", help="What to call the runs in tables and studies; changes nothing else.")
 @click.option("--floor/--no-floor", default=True, show_default=True, help=f"Also run {FLOOR}, which sees no pixel.")
 @click.option("--plots/--no-plots", default=True, show_default=True, help="Draw the plots of the table.")
 @format_option("table", "json", "csv", "markdown", "latex")
 def command(
-    names: tuple[str, ...], also: str | None, results: Path, floor: bool, plots: bool, style: str, overwrite: str,
-    **asked: Any,
+    names: tuple[str, ...], also: str | None, probe: str | None, results: Path, floor: bool, plots: bool, style: str,
+    overwrite: str, **asked: Any,
 ) -> None:  # fmt: skip
     """Run methods on a data set: predictions, scores, record, table and plots.
 
@@ -62,6 +63,10 @@ def command(
 
     for name in names:
         methods[name]  # a wrong name is told before anything runs
+    if probe is not None:
+        from harness.probes import probe_named
+
+        asked["probe"] = probe_named(probe)
     command = shlex.join(["harness", *sys.argv[1:]])
     ranks = join_ranks()
     with progress_bar(", ".join(names)) as report:
@@ -70,7 +75,7 @@ def command(
             video = [request for request in requests if _is_video(request)]
             requests += [replace(request, outputs=also) for request in video]
         answers = evaluate_together(requests, Results(results), overwrite=overwrite, progress=report, ranks=ranks)
-    if floor and FLOOR not in names:
+    if floor and FLOOR not in names and probe is None:
         own = {**asked, "label": "", "preset": None, "weights": None, "codec": None}
         try:
             answers += evaluate_together(
