@@ -134,9 +134,27 @@ def _alignment(subjects: list[Request], store: Results, *, seed: int, overwrite:
         note(f"record: {run.folder / 'record.json'}")
         named = f"{run.record.method.name}:{run.record.method.preset}"
         rows += [{"method": named, **row} for row in run.record.findings["rows"] if row["what"] == "alignment"]
-    if style in ("json", "csv"):
-        return emit_rows(rows, style)
-    emit_rows([{key: _shown(value) for key, value in row.items() if key != "what"} for row in rows], style)
+    emit_rows(rows if style in ("json", "csv") else _by_displacement(rows), style)
+
+
+def _by_displacement(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """A line per measure, a column per bin of displacement; measures of whole clips stand in the first."""
+    bins = [name for name in dict.fromkeys(row["bin"] for row in rows) if name != "clips"]
+    value = {(row["method"], row["measure"], row["bin"]): row for row in rows}
+    lines = []
+    for method, measure in dict.fromkeys((row["method"], row["measure"]) for row in rows):
+        found = [value.get((method, measure, name)) for name in bins]
+        found[0] = found[0] or value.get((method, measure, "clips"))
+        cells = {f"{name} cells" if name != "all" else "all": row for name, row in zip(bins, found, strict=True)}
+        interval = _interval(found[0])
+        shown = {name: _shown(row and row["value"]) for name, row in cells.items()}
+        first = {"method": method, "measure": measure, "all": _shown(found[0] and found[0]["value"])}
+        lines.append({**first, "95 %": interval, **shown})
+    return lines
+
+
+def _interval(row: dict[str, Any] | None) -> str:
+    return "" if row is None or row["low"] is None else f"[{row['low']:.2f}, {row['high']:.2f}]"
 
 
 def _print(kind: str, answers: list[Answer], judge: Judge, store: Results, style: str) -> None:

@@ -36,9 +36,10 @@ def summary(answers: Sequence[Answer]) -> list[Row]:
             continue
         groups = {row["name"]: row["difference"] for row in answer.rows if row["slice"] == "all"}
         rows.append({
-            "method": named(answer), "probe": answer.cell.name, "AP": total["b"], "change": total["difference"],
+            "method": named(answer), "probe": answer.cell.name, "AP": number(total["b"]),
+            "change": signed(total["difference"]),
             "95 %": interval(total), "p (Holm)": probability(total["p_holm"]), "verdict": total["verdict"],
-            **{name: groups.get(name) for name in GROUPS},
+            **{name: signed(groups.get(name)) for name in GROUPS},
         })  # fmt: skip
     return rows
 
@@ -50,9 +51,11 @@ def gains_by_slice(answers: Sequence[Answer]) -> list[Row]:
         if answer.cell.name == FROZEN:
             for row in answer.rows:
                 if row["name"] == TOTAL:
-                    rows.append({"method": named(answer), "slice": row["slice"], "AP": row["a"], "frozen": row["b"],
-                                 "gain": _minus(row["difference"]), "95 %": interval(row, -1),
-                                 "joints": row["n_truth"], "verdict": _turned(row["verdict"])})  # fmt: skip
+                    rows.append({
+                        "method": named(answer), "slice": row["slice"], "AP": number(row["a"]),
+                        "frozen": number(row["b"]), "gain": signed(_minus(row["difference"])),
+                        "95 %": interval(row, -1), "joints": row["n_truth"], "verdict": _turned(row["verdict"]),
+                    })  # fmt: skip
     return rows
 
 
@@ -68,8 +71,10 @@ def gaps(answers: Sequence[Answer], judge: Judge, store: Results) -> list[Row]:
             with_rows(store, ours[name], found)
             total = total_of(found, what=what)
             if total is not None:
-                rows.append({"gap": f"{second} - {subjects[0]}", "protocol": name, "points": total["difference"],
-                             "95 %": interval(total), "p (Holm)": probability(total["p_holm"])})  # fmt: skip
+                rows.append({
+                    "gap": f"{second} - {subjects[0]}", "protocol": name, "points": signed(total["difference"]),
+                    "95 %": interval(total), "p (Holm)": probability(total["p_holm"]),
+                })  # fmt: skip
     return rows
 
 
@@ -82,9 +87,25 @@ def _runs_of(subject: str, answers: Sequence[Answer]) -> dict[str, StoredRun]:
 def interval(row: Row, sign: int = 1) -> str:
     """The interval of a difference; of its opposite for sign -1."""
     if row["low"] is None or row["high"] is None:
-        return ""
+        return "too few videos"
     low, high = sorted((sign * row["low"], sign * row["high"]))
     return f"[{low:+.1f}, {high:+.1f}]"
+
+
+def number(value: float | None) -> str:
+    """AP in percent; a dash where there is none."""
+    return "–" if value is None else f"{value:.1f}"
+
+
+def signed(value: float | None) -> str:
+    """A difference in points; a dash where there is none.
+
+    >>> signed(-0.04), signed(1.26), signed(None)
+    ('0.0', '+1.3', '–')
+    """
+    if value is None:
+        return "–"
+    return f"{value:+.1f}" if round(value, 1) else "0.0"
 
 
 def probability(value: float | None) -> str:

@@ -30,7 +30,7 @@ _TIME = ("support_frozen", "support_shuffled", "support_reversed", "support_past
 
 
 def dose_response(items: Sequence[Probed]) -> Figure:
-    """AP against dose, a panel per probe and a line per method; level lines are methods that never see the key frame."""
+    """AP against dose, a panel per probe and a line per method; level lines are methods that see no key frame."""
     seeing = [item for item in items if not item.blind]
     families = list(dict.fromkeys(item.family for item in seeing))
     titles = list(dict.fromkeys(item.title for item in seeing))

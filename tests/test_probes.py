@@ -1,0 +1,294 @@
+"""Probes: what each does to pixels, frames and boxes, and that it does the same whatever the batch."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from hand_scenes import sequence_of, standing
+
+from harness.boxes import Boxes, boxes_from_truth
+from harness.clips import cut_clips
+from harness.codecs import build_codec
+from harness.datasets import DataSet
+from harness.errors import UsageError
+from harness.inference import Asked, Loaded, Settings, predict_together
+from harness.methods import CropSpec, MethodCard, Preset
+from harness.probes import KINDS, probe_cards, probe_named
+from harness.probes.probe import key_places
+from harness.probes.studies import protocol_cells, study_cells, subject_named
+from harness.probes.subjects import Subject, generators, neighbour, true_people
+from harness.request import Request
+from harness.skeletons import POSETRACK15
+
+FRAMES = 5
+
+
+def subject(joints=None, motion=None, part="", seed=0):
+    unknown = np.full((15, 2), np.nan)
+    return Subject(
+        unknown if joints is None else joints, unknown if motion is None else motion, POSETRACK15,
+        np.random.default_rng(seed), part,
+    )  # fmt: skip
+
+
+def picture(name):
+    return probe_cards[name].picture
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """A video of two people, one walking 6 px a frame; every frame and place has a brightness of its own."""
+    root = tmp_path_factory.mktemp("probes")
+    people, boxes = [], []
+    for frame in range(FRAMES):
+        for track, x in ((7, 100 + 6 * frame), (8, 400)):
+            people.append((frame, track, standing(x, 40)))
+            boxes.append([x - 60.0, 30, x + 60, 330])
+    video = sequence_of(people, frames=FRAMES, boxes=boxes)
+    for frame in video.frames:
+        path = root / frame.image
+        path.parent.mkdir(parents=True, exist_ok=True)
+        noise = np.random.default_rng(frame.index).integers(0, 255, (24, 32, 3), dtype=np.uint8)
+        cv2.imwrite(str(path.with_suffix(".png")), cv2.resize(noise, (640, 480)))
+        path.with_suffix(".png").rename(path)
+    return DataSet("made", "val", root, (video,), "sha256:x")
+
+
+class Seen(torch.nn.Module):
+    """Keeps the clips it is shown."""
+
+    def __init__(self):
+        super().__init__()
+        self.clips = []
+
+    def forward(self, clips):
+        self.clips.append(clips.clone())
+        return clips.mean(1)[:, :1, ::4, ::4].repeat(1, 17, 1, 1)
+
+
+def shown(data, probe=None, support=(0, -1, 1), batch_size=3):
+    preset = Preset(CropSpec((24, 32), mean=(0, 0, 0), std=(1 / 255,) * 3), "heatmap", support=support)
+    card = MethodCard("seen", "Seen", "a test", {"test": preset}, lambda options: None, "test")
+    module = Seen()
+    method = Loaded(card, "test", preset, module, build_codec(preset))
+    asked = Asked(method, boxes_from_truth(data), probe=probe)
+    found = predict_together([asked], data, settings=Settings(batch_size=batch_size))[0][0]
+    return torch.cat(module.clips).numpy(), found
+
+
+def test_every_probe_reaches_into_one_place_and_can_be_named():
+    assert {probe_cards[name].kind for name in probe_cards} == set(KINDS)
+    for name in probe_cards:
+        card = probe_cards[name]
+        assert sum(hook is not None for hook in (card.picture, card.frames, card.clips, card.boxes)) == 1
+        for dose in card.doses or (0.0,):
+            text = f"{name}={dose:g}" if card.doses else name
+            probe = probe_named(text)
+            assert probe.dose == dose and str(probe_named(str(probe))) == str(probe)
+    assert probe_named("key_noise=40", seed=3).label != probe_named("key_noise=40").label
+    assert probe_named("key_blur=4", seed=3).label == probe_named("key_blur=4").label  # no random numbers, no seed
+
+
+@pytest.mark.parametrize(("text", "said"), [
+    ("key_blurr", "did you mean 'key_blur'"), ("key_blur=-1", "above 0"), ("key_blur=x", "above 0"),
+    ("key_grey=1.5", "at most 1"), ("key_cutout@toe=0.1", "no part 'toe'"), ("key_blur@wrist", "no parts"),
+    ("support_frozen=2", "no strength"), ("a b", "names no probe"),
+])  # fmt: skip
+def test_a_wrong_probe_is_told(text, said):
+    with pytest.raises(UsageError, match=said):
+        probe_named(text)
+
+
+def test_a_cutout_is_a_grey_disc_over_both_joints_and_nothing_else():
+    joints = np.full((15, 2), np.nan)
+    joints[POSETRACK15.index("left_wrist")] = 20, 30
+    joints[POSETRACK15.index("left_ankle")] = 50, 80
+    crop = np.zeros((100, 60, 3), np.uint8)
+    out = picture("key_cutout")(crop, subject(joints, part="wrist"), 0.1)
+    assert out[30, 20].tolist() == [128] * 3 and not out[80, 50].any() and not crop.any()
+    assert (out[..., 0] > 0).sum() == pytest.approx(np.pi * 10**2, rel=0.05)
+    assert not picture("key_cutout")(crop, subject(part="wrist"), 0.1).any()  # nobody known, nothing covered
+
+
+def test_half_a_person_ends_where_the_joints_do():
+    joints = np.full((15, 2), np.nan)
+    joints[0], joints[1] = (10, 20), (30, 60)
+    crop = np.zeros((100, 60, 3), np.uint8)
+    lower = picture("key_half")(crop, subject(joints, part="lower"), 0.25)
+    assert not lower[:50].any() and (lower[50:] == 128).all()
+    left = picture("key_half")(crop, subject(joints, part="left"), 0.5)
+    assert (left[:, :20] == 128).all() and not left[:, 20:].any()
+
+
+def test_noise_of_another_dose_is_the_same_noise():
+    crop = np.full((20, 20, 3), 128, np.uint8)
+    weak, strong = (picture("key_noise")(crop, subject(seed=4), dose).astype(float) - 128 for dose in (10, 20))
+    np.testing.assert_allclose(strong, 2 * weak, atol=1.5)
+    assert weak.std() == pytest.approx(10, rel=0.1)
+
+
+def test_motion_blur_spreads_along_the_motion_as_far_as_it_goes():
+    joints, motion = np.tile([30.0, 30.0], (15, 1)), np.tile([8.0, 0.0], (15, 1))
+    crop = np.zeros((60, 60, 3), np.uint8)
+    crop[:, 30] = 200
+    out = picture("key_motion_blur")(crop, subject(joints, motion), 1.0)[30, :, 0].astype(float)
+    assert out.sum() == pytest.approx(200, rel=0.1)
+    assert np.flatnonzero(out > 2).min() == 26 and np.flatnonzero(out > 2).max() == 34
+    upright = picture("key_motion_blur")(crop, subject(joints, motion[:, ::-1]), 1.0)
+    np.testing.assert_array_equal(upright, crop)  # a vertical line, moved along itself
+    assert picture("key_motion_blur")(crop, subject(), 1.0) is crop
+
+
+def test_blur_of_a_point_has_the_height_of_a_gaussian():
+    crop = np.zeros((41, 41, 3), np.uint8)
+    crop[20, 20] = 255
+    peak = picture("key_blur")(crop, subject(), 2.0)[20, 20, 0]
+    assert peak == pytest.approx(255 / (2 * np.pi * 4), abs=1)
+
+
+def test_the_key_frame_is_found_where_it_stands_in(data):
+    boxes = boxes_from_truth(data)
+    clips = cut_clips(
+        data, data.sequences[0], frame=boxes.frame, boxes=boxes.boxes, box_scores=boxes.scores,
+        track_ids=boxes.track_ids, support=(0, -1, 1),
+    )  # fmt: skip
+    places = key_places(clips, data.sequences[0])
+    assert places[0].tolist() == [True, True, False]  # before the first frame there is none
+    assert places[4].tolist() == [True, False, False]
+    assert places[-1].tolist() == [True, False, True]
+
+
+def test_motion_is_that_of_the_labelled_frames_around(data):
+    video = data.sequences[0]
+    assert neighbour(video, 4, -1) == (2, 1) and neighbour(video, 0, -1) == (-1, 0)
+
+
+@pytest.mark.parametrize("text", ["key_noise=40", "key_grey=1", "key_motion_blur=4"])
+def test_only_the_key_frame_changes_and_the_batch_decides_nothing(data, text):
+    before, _ = shown(data)
+    small, found = shown(data, probe_named(text), batch_size=2)
+    large, again = shown(data, probe_named(text), batch_size=10)
+    np.testing.assert_array_equal(small, large)
+    assert found == again
+    middle = slice(2, -2)  # away from the ends of the video
+    np.testing.assert_array_equal(small[middle, 1:], before[middle, 1:])
+    changed = np.abs(small[middle, 0] - before[middle, 0]).max(axis=(1, 2, 3)) > 0
+    # of the two people of a frame, one stands still: motion does not blur him
+    assert changed.all() if text != "key_motion_blur=4" else changed.tolist() == [True, False] * 3
+    np.testing.assert_array_equal(small[0, 0], small[0, 1])  # the stand-in is the key frame too
+
+
+def test_frozen_reversed_and_one_sided_supports(data):
+    before, _ = shown(data)
+    key, past, future = before[4]  # frame 2
+    frozen, _ = shown(data, probe_named("support_frozen"))
+    np.testing.assert_array_equal(frozen[4], np.stack([key] * 3))
+    assert not np.array_equal(key, past)
+    for text, expected in (("reversed", (key, future, past)), ("past", (key, past, past)),
+                           ("future", (key, future, future))):  # fmt: skip
+        found, _ = shown(data, probe_named(f"support_{text}"))
+        np.testing.assert_array_equal(found[4], np.stack(expected))
+    strided, _ = shown(data, probe_named("support_stride=2"))
+    np.testing.assert_array_equal(strided[4][1], shown(data, support=(0, -2, 2))[0][4][1])
+
+
+def test_shuffled_supports_are_another_persons_cut_at_his_box(data):
+    before, _ = shown(data)
+    found, _ = shown(data, probe_named("support_shuffled"), batch_size=2)
+    again, _ = shown(data, probe_named("support_shuffled"), batch_size=10)
+    np.testing.assert_array_equal(found, again)
+    np.testing.assert_array_equal(found[:, 0], before[:, 0])
+    for row in range(len(found)):
+        donors = [other for other in range(len(found)) if np.array_equal(found[row, 1:], before[other, 1:])]
+        assert donors and all(other % 2 != row % 2 for other in donors)  # rows alternate between the two people
+    other, _ = shown(data, probe_named("support_shuffled", seed=1))
+    assert not np.array_equal(other, found)
+
+
+def test_random_numbers_belong_to_sequence_frame_and_person(data):
+    frame, person = np.array([0, 0, 1]), np.array([0, 1, 0])
+    drawn = [random.random() for random in generators(0, "x", data.sequences[0], frame, person)]
+    assert len(set(drawn)) == 3
+    assert generators(0, "x", data.sequences[0], frame[2:], person[2:])[0].random() == drawn[2]
+    assert generators(1, "x", data.sequences[0], frame[2:], person[2:])[0].random() != drawn[2]
+
+
+def test_a_box_that_shows_nobody_has_no_subject(data):
+    boxes = boxes_from_truth(data)
+    clips = cut_clips(
+        data, data.sequences[0], frame=boxes.frame[:2], boxes=np.array([boxes.boxes[0], [500.0, 400, 600, 450]]),
+        box_scores=boxes.scores[:2], track_ids=boxes.track_ids[:2],
+    )  # fmt: skip
+    assert true_people(clips, data.sequences[0], np.arange(2)).tolist() == [0, -1]
+
+
+def many_boxes(data, count=400):
+    corners = np.tile([0.0, 0.0, 100.0, 200.0], (count, 1))
+    zeros = np.zeros(count, dtype=np.int64)
+    return Boxes(zeros, np.sort(np.arange(count) % FRAMES), corners, np.ones(count), np.arange(count), "truth", "x")
+
+
+def test_jitter_has_the_spread_it_says(data):
+    boxes = many_boxes(data)
+    found = probe_named("boxes_jitter=0.1").boxes(boxes, data)
+    centres = (found.boxes[:, :2] + found.boxes[:, 2:]) / 2
+    assert centres.std(axis=0) == pytest.approx([10, 20], rel=0.15)
+    sides = np.log((found.boxes[:, 2:] - found.boxes[:, :2]) / [100, 200])
+    assert sides.std(axis=0) == pytest.approx([0.1, 0.1], rel=0.15)
+    assert found.sha256 != boxes.sha256 and "jittered by 0.1" in found.source
+    assert found.sha256 == probe_named("boxes_jitter=0.1").boxes(boxes, data).sha256
+
+
+def test_the_made_up_detector_misses_and_doubles(data):
+    boxes = many_boxes(data)
+    found = probe_named("boxes_detector").boxes(boxes, data)
+    assert len(set(found.track_ids.tolist()) & set(range(400))) == pytest.approx(0.93 * 400, abs=20)
+    assert 5 < (found.track_ids < 0).sum() < 40 and (found.scores < 1).all()
+    assert (np.diff(found.frame) >= 0).all()
+
+
+def test_what_cannot_be_probed_is_left_out_with_a_reason():
+    told = []
+    cells = study_cells("time", subject_named("hrnet", Request("")), tell=told.append)
+    assert len(cells) == 1 and "looks at no frame but the key frame" in told[0]
+    names = [cell.name for cell in study_cells("time", subject_named("fami", Request("")))]
+    assert names[0] == "" and {"support_frozen", "support_stride=4", "support_shuffled"} < set(names)
+    blind = study_cells("keyframe", subject_named("dual_stream:tiny-token", Request("")))
+    assert [cell.name for cell in blind] == ["", "key_grey=1"]
+    assert len(study_cells("keyframe", subject_named("fami", Request("")))) > 12
+
+
+def test_protocols_change_one_factor_or_all():
+    cells = protocol_cells(subject_named("fami", Request("")))
+    assert [cell.name for cell in cells] == [
+        "", "boxes_jitter=0.05", "boxes_detector=1", "flip", "codec dark", "codec udp", "device crops", "bf16",
+    ]  # fmt: skip
+    crossed = protocol_cells(subject_named("fami", Request("")), cross=True)
+    assert len(crossed) == 3 * 2 * 3 * 2 * 2 and len({cell.name for cell in crossed}) == len(crossed)
+
+
+def test_probed_runs_are_partial_and_compared_with_the_untouched_one(harness, tmp_path, smoke_val):
+    asked = ("--method", "mean_pose", "--dataset", "synthtrack-smoke", "--device", "cpu", "--results", tmp_path)
+    answer = harness("probe", *asked, "--probe", "boxes_jitter=0.1", "--format", "json")
+    assert answer.code == 0, answer.err
+    rows = json.loads(answer.out)
+    total = next(row for row in rows if (row["slice"], row["name"]) == ("all", "total"))
+    assert total["difference"] == pytest.approx(total["b"] - total["a"], abs=2e-4)
+    records = [json.loads(path.read_text()) for path in tmp_path.rglob("record.json")]
+    probed = next(record for record in records if record["request"])
+    assert probed["request"] == {"probe": "boxes_jitter=0.1 seed 0"}
+    assert probed["partial"]["reason"].startswith("probe: boxes_jitter=0.1")
+    assert harness("verify", "--results", tmp_path).code == 0
+    table = harness("table", "--results", tmp_path).out
+    assert "probe: boxes_jitter=0.1 seed 0" in table
+    page = harness("report", "probes", "--results", tmp_path, "-o", tmp_path / "page")
+    assert page.code == 0, page.err
+    assert "boxes_jitter=0.1" in (tmp_path / "page" / "findings.md").read_text()
+    assert (tmp_path / "page" / "protocol.png").is_file()
+
+
+def test_probes_are_listed_and_a_study_needs_somebody(harness):
+    assert "key_motion_blur" in harness("probe", "--list").out
+    assert harness("probe", "--kind", "time").code == 2

@@ -1,0 +1,106 @@
+"""Alignment: measures of maps whose answers are known, and networks that say how they align."""
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import grid_sample
+
+from harness.methods import methods
+from harness.probes.alignment import alignment_rows
+from harness.probes.watching import Places, Watch, measures_at_joints, measures_of_maps
+
+GRID = (16, 12)
+
+
+def shifted_maps(x=2, y=1, *, aligned):
+    """A support that lies (x, y) cells beside the key frame; its alignment is perfect or does nothing."""
+    torch.manual_seed(0)
+    key = torch.randn(1, 8, *GRID)
+    before = torch.roll(key, (y, x), dims=(2, 3))[None]
+    heat = torch.zeros(1, 2, *GRID)
+    heat[0, 0, 8, 5] = heat[0, 1, 10, 6] = 1
+    read_before = torch.roll(heat, (y, x), dims=(2, 3))[None]
+    offsets = torch.zeros(1, 1, 2, *GRID)
+    if aligned:
+        offsets[:, :, 0], offsets[:, :, 1] = x, y
+    maps = {
+        "key": key, "before": before, "after": key[None] if aligned else before, "offsets": offsets,
+        "read_before": read_before, "read_after": heat[None] if aligned else read_before, "gathered": 3 * key,
+    }  # fmt: skip
+    joints = np.array([[[5.0, 8.0], [6.0, 10.0]]])
+    return maps, Places(joints, (joints + np.array([x, y]))[None], np.array([2.0]), ("a", "b"))
+
+
+def test_perfect_alignment_reads_the_key_frame():
+    found = measures_at_joints(*shifted_maps(aligned=True))
+    assert found["moved"] == pytest.approx([5**0.5] * 2)
+    for name, value in {"hit_before": 0, "hit_after": 1, "hit_own": 1, "error": 0, "near_zero": 0}.items():
+        assert found[name] == pytest.approx([value] * 2), name
+    assert found["cosine_after"] == pytest.approx([1, 1]) and found["cosine_perfect"] == pytest.approx([1, 1])
+    assert (found["cosine_before"] < 0.9).all()
+
+
+def test_no_alignment_is_as_far_off_as_joints_moved():
+    found = measures_at_joints(*shifted_maps(aligned=False))
+    assert found["error"] == pytest.approx(found["moved"]) == pytest.approx(found["error_zero"])
+    assert found["near_zero"].all() and not found["hit_after"].any()
+    assert found["cosine_after"] == pytest.approx(found["cosine_before"])
+
+
+def test_joints_beyond_the_map_or_unknown_are_left_out():
+    maps, places = shifted_maps(aligned=True)
+    places.key[0, 0] = np.nan
+    places.support[0, 0, 1] = [12.5, 3]
+    assert len(measures_at_joints(maps, places)["moved"]) == 0
+
+
+def test_exposure_and_grain_of_features():
+    found = measures_of_maps(*shifted_maps(aligned=True))
+    assert found["exposure"] == pytest.approx([3.0]) and found["contrast"] == pytest.approx([3.0])
+    assert abs(found["grain_key"][0]) < 0.3 and found["grain_key"] == pytest.approx(found["grain_gathered"])
+    smooth = torch.linspace(0, 1, GRID[1]).expand(1, 8, *GRID).contiguous()
+    even = {"key": smooth, "before": smooth[None], "after": smooth[None]}
+    assert measures_of_maps(even, shifted_maps(aligned=True)[1])["grain_key"] == pytest.approx([1.0], abs=1e-4)
+
+
+def test_rows_are_means_over_joints_with_intervals_over_videos():
+    watch = Watch()
+    for number, moved in enumerate((0.5, 3.0)):
+        columns = {"moved": moved, "mask": moved / 4, "joint": 0, "sequence": number}
+        watch.joints.append({name: np.full(4, value, dtype=float) for name, value in columns.items()})
+        watch.clips.append({"exposure": np.array([1.0 + number]), "sequence": np.array([float(number)])})
+    rows = {(row["measure"], row["bin"]): row for row in alignment_rows(watch)}
+    assert rows["moved", "all"]["value"] == 1.75 and rows["moved", "<1"]["n"] == 4
+    assert rows["moved", "2-4"]["value"] == 3.0 and rows["moved", ">=4"]["value"] is None
+    assert (rows["moved", "all"]["low"], rows["moved", "all"]["high"]) == (0.5, 3.0)
+    assert rows["exposure", "clips"]["value"] == 1.5
+    assert rows["mask_auc", "all"]["value"] == 1.0  # the mask is larger wherever joints moved more
+
+
+@pytest.mark.parametrize("name", ["fami", "hmta"])
+def test_a_network_that_is_watched_answers_as_ever(name):
+    torch.manual_seed(1)
+    preset = methods[name].presets["tiny"]
+    module = methods[name].build(preset.options).eval()
+    clips = torch.randn(2, 5, 3, 128, 96)
+    with torch.inference_mode():
+        maps = module.alignment(clips)
+        torch.testing.assert_close(maps["outputs"], module(clips), rtol=1e-4, atol=1e-5)
+    assert maps["before"].shape == maps["after"].shape == (4, *maps["key"].shape)
+    assert maps["offsets"].shape == (4, 2, 2, *maps["key"].shape[-2:])
+
+
+def test_offsets_of_the_global_step_say_where_it_reads():
+    torch.manual_seed(1)
+    module = methods["fami"].build(methods["fami"].presets["tiny"].options).eval()
+    with torch.inference_mode():
+        module.motion.linear[-1].bias.copy_(torch.tensor([2.0, -1.0]))
+        maps = module.alignment(torch.randn(1, 5, 3, 128, 96))
+    height, width = maps["key"].shape[-2:]
+    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    places = torch.stack((columns, rows), dim=-1) + maps["offsets"][0, 0].permute(1, 2, 0)
+    assert maps["offsets"][0, 0].mean(dim=(1, 2)).tolist() == pytest.approx([-2, 1], abs=1.0)
+    read = grid_sample(
+        maps["before"][0], (places / torch.tensor([width - 1, height - 1]) * 2 - 1)[None], align_corners=True
+    )
+    torch.testing.assert_close(read, maps["after"][0], rtol=1e-3, atol=1e-3)
