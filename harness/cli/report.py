@@ -8,6 +8,7 @@ import click
 
 from harness.cli.eval import draw
 from harness.cli.options import results_option
+from harness.cli.report_page import html
 from harness.cli.report_probes import probes
 from harness.cli.report_study import study
 from harness.cli.table import chosen_runs
@@ -17,7 +18,7 @@ __all__ = ["command"]
 
 @click.group("report")
 def command() -> None:
-    """Render plots from records."""
+    """Render plots, a page, videos and contact sheets from records."""
 
 
 @command.command("plots")
@@ -41,4 +42,9 @@ def plots(runs: tuple[str, ...], output: Path, metric: str, results: Path) -> No
 
 
 command.add_command(probes)
+
+
 command.add_command(study)
+
+
+command.add_command(html)
