@@ -8,7 +8,7 @@ RESULTS ?= results
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: eval test test-long lint types unit bench reports clean
+.PHONY: eval test test-long lint types unit bench reports docs clean
 
 eval: $(STAMP)
 	$(BIN)/harness eval --method $(METHOD) --split val --results $(RESULTS)
@@ -41,6 +41,11 @@ reports: $(STAMP)
 	$(BIN)/harness table --results results/reference --format markdown > reports/reference.md
 	$(BIN)/harness table --results results/reference --format markdown --by-slice >> reports/reference.md
 	$(BIN)/harness report plots --results results/reference -o reports/reference
+	$(BIN)/python docs/generate.py
+
+docs: $(STAMP)
+	$(BIN)/python docs/generate.py
+	$(BIN)/mkdocs build --strict --quiet --site-dir site
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -25,6 +25,7 @@ VERBS = {
     "eval": "Run a method on a data set: predictions, scores, record, table and plots.",
     "export": "Write predictions as a PoseTrack submission, or check one.",
     "methods": "List the methods, or show what one is.",
+    "notebook": "Write a notebook bound to stored runs.",
     "predict": "Run a method and write its predictions, without scoring.",
     "probe": "Ask causal questions of methods by changing what they are shown.",
     "report": "Render plots from records.",
