@@ -119,7 +119,7 @@ class Results:
             if broken and not found:
                 raise DataError(broken[0].message)
             if found:
-                return found
+                return found if matches is _is_id else _as_they_are(found)
         raise UsageError(self._unknown(query, runs))
 
     def one(self, query: str) -> StoredRun:
@@ -206,6 +206,11 @@ def _named_path(query: str) -> Path | None:
     if path.name == RECORD_FILE and path.is_file():
         return path.parent
     return path if (path / RECORD_FILE).is_file() else None
+
+
+def _as_they_are(runs: list[StoredRun]) -> list[StoredRun]:
+    """The runs that nobody probed, where there are any: a word means those."""
+    return [run for run in runs if "probe" not in run.record.request] or runs
 
 
 def _is_id(query: str, folder: Path, record: RunRecord | None) -> bool:
