@@ -25,7 +25,7 @@ def probes(runs: tuple[str, ...], output: Path, results: Path) -> None:
     from harness.cli.table import chosen_runs
     from harness.report.probe_study import by_data, render_probes
 
-    grounds = by_data(chosen_runs(runs, results))
+    grounds = by_data(chosen_runs(runs, results, probed=True))
     if not grounds:
         raise UsageError(f"{results} holds no probed runs; `harness probe` makes them")
     for (dataset, split, _), found in grounds.items():
