@@ -36,7 +36,7 @@ def grey(crop: Picture, subject: Subject, dose: float) -> Picture:
 
 
 @register_probe("key_noise", "keyframe", "Gaussian noise on the key frame", place="picture", unit="grey levels (sd)",
-                doses=(20.0, 40.0, 80.0, 160.0), seeded=True)  # fmt: skip
+                doses=(40.0, 80.0, 160.0), seeded=True)  # fmt: skip
 def noisy(crop: Picture, subject: Subject, dose: float) -> Picture:
     """Independent noise in every channel of every px; the same at every dose but for its size."""
     return _rounded(crop + dose * subject.random.standard_normal(crop.shape))
