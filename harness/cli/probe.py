@@ -100,15 +100,15 @@ def _protocol(
 ) -> list[Answer]:
     from harness.probes.studies import protocol_cells, run_cells
 
-    answers = []
-    for subject in subjects:  # settings differ from cell to cell, so each is a pass of its own
-        cells = protocol_cells(
+    cells = [
+        cell
+        for subject in subjects
+        for cell in protocol_cells(
             subject, boxes=boxes, seed=seed, cross=cross, tell=lambda text: note(f"left out: {text}")
         )
-        for cell in cells[1:]:
-            with progress_bar(f"{subject.method}, {cell.name}") as report:
-                answers += run_cells([cells[0], cell], store, judge, overwrite=overwrite, progress=report)
-    return answers
+    ]
+    with progress_bar(", ".join(subject.method for subject in subjects)) as report:
+        return list(run_cells(cells, store, judge, together=False, overwrite=overwrite, progress=report))
 
 
 def _controls(kind: str | None, subjects: list[Request], shared: Request) -> list[Request]:

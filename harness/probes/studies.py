@@ -114,11 +114,19 @@ def run_cells(
     store: Results,
     judge: Judge,
     *,
+    together: bool = True,
     overwrite: str = "missing",
     progress: Progress | None = None,
 ) -> Iterator[Answer]:
-    """Run all cells in one pass over the frames, then compare each with the untouched run of its method."""
-    done = evaluate_together([cell.request for cell in cells], store, overwrite=overwrite, progress=progress)
+    """Run all cells, then compare each with the untouched run of its method, which comes before it.
+
+    `together` is one pass over the frames for all; cells of different settings (precision, crop path) need their own.
+    """
+    requests = [cell.request for cell in cells]
+    passes = [requests] if together else [[request] for request in requests]
+    done = [
+        answer for some in passes for answer in evaluate_together(some, store, overwrite=overwrite, progress=progress)
+    ]
     untouched: StoredRun | None = None
     for cell, answer in zip(cells, done, strict=True):
         if not cell.name:
