@@ -65,7 +65,8 @@ class SplitAlignment(nn.Module):
 
     `gate` says what the mask hides before alignment: "both" sides, the support alone ("target_only"), or nothing, so
     that it only weighs the results ("offsets_only"). `plain` is what happens to the rest: one deformable convolution,
-    or nothing. `appearance` is the second step of what moves. `bound` and `pyramid` as in GuidedStep.
+    or nothing. `motion` and `appearance` are the first and second step of what moves; one may be left out. `bound` and
+    `pyramid` as in GuidedStep.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class SplitAlignment(nn.Module):
         offset_groups: int = 12,
         gate: Gate = "both",
         plain: Plain = "deformable",
+        motion: bool = True,
         appearance: bool = True,
         bound: float | None = None,
         pyramid: int = 1,
@@ -88,7 +90,9 @@ class SplitAlignment(nn.Module):
         def step() -> GuidedStep:
             return GuidedStep(channels, offset_groups=offset_groups, bound=bound, pyramid=pyramid)
 
-        self.motion, self.motion_guide, self.motion_step = guide(), guide(), step()
+        self.motion = guide() if motion else None
+        self.motion_guide = guide() if motion else None
+        self.motion_step = step() if motion else None
         self.appearance_guide = guide() if appearance else None
         self.appearance_step = step() if appearance else None
         self.plain_guide = guide() if plain == "deformable" else None
@@ -98,10 +102,12 @@ class SplitAlignment(nn.Module):
         """(N,C,h,w), (N,C,h,w), (N,1,h,w) -> Aligned."""
         salient, salient_key = self._gated(support, key, mask)
         plain, plain_key = self._gated(support, key, 1 - mask)
-        # signed: which way something went decides where to read
-        motion = self.motion(torch.cat((support - key, mask.expand_as(key)), dim=1))
-        salient, moved = self.motion_step(salient, self.motion_guide(torch.cat((motion, salient), dim=1)))
-        offsets = [moved]
+        offsets = []
+        if self.motion is not None and self.motion_guide is not None and self.motion_step is not None:
+            # signed: which way something went decides where to read
+            motion = self.motion(torch.cat((support - key, mask.expand_as(key)), dim=1))
+            salient, moved = self.motion_step(salient, self.motion_guide(torch.cat((motion, salient), dim=1)))
+            offsets.append(moved)
         if self.appearance_guide is not None and self.appearance_step is not None:
             guide = self.appearance_guide(torch.cat((salient, salient_key), dim=1))
             salient, moved = self.appearance_step(salient, guide)
