@@ -11,6 +11,7 @@ from harness.cli.options import results_option
 from harness.cli.report_page import html
 from harness.cli.report_probes import probes
 from harness.cli.report_study import study
+from harness.cli.report_video import sheet, video
 from harness.cli.table import chosen_runs
 
 __all__ = ["command"]
@@ -48,3 +49,5 @@ command.add_command(study)
 
 
 command.add_command(html)
+command.add_command(video)
+command.add_command(sheet)

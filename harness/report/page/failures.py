@@ -43,9 +43,11 @@ class Cells:
 
 @dataclass(frozen=True)
 class Failure:
-    """One stretch: `sequence` (number), row and `track` of the person, `joint`, `first`, `last` and `worst` (positions
-    in `Sequence.frames`), `wrong` (the run that fails), `weight`, `rows` of the person in it, `codes` of its errors,
-    `kind` (position in `KINDS`, -1 for none) and `bins`, the labels of the slices that it is in.
+    """One stretch of a joint of one person.
+
+    `sequence` (number), `track` and `rows` (among all truth people) of the person, `joint`; `first`, `last` and `worst`
+    (positions in `Sequence.frames`); `wrong` the run that fails, by how much in all (`weight`); `codes` of its errors,
+    `outcome` the one at the worst frame, `kind` (position in `KINDS`, -1 for none); `bins`, labels of its slices.
     """
 
     sequence: int
@@ -58,6 +60,7 @@ class Failure:
     weight: float
     rows: tuple[int, ...]
     codes: tuple[int, ...]
+    outcome: int
     kind: int
     bins: tuple[str, ...] = ()
 
@@ -138,6 +141,7 @@ def _failure(
         first=int(frame[0]), last=int(frame[-1]), worst=int(frame[np.argmax(own)]), wrong=wrong,
         weight=round(float(own.sum()), 2), rows=tuple(rows.tolist()),
         codes=tuple(np.unique(cells.codes[rows, joint]).tolist()),
+        outcome=int(cells.codes[rows, joint][np.argmax(own)]),
         kind=int(np.bincount(known, minlength=len(KINDS)).argmax()) if len(known) else -1,
     )  # fmt: skip
 
