@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Probe", "key_places", "probe_named"]
 
-_TEXT = re.compile(r"(?P<name>[a-z_0-9]+)(@(?P<part>[a-z_]+))?(=(?P<dose>[0-9.eE+-]+))?")
+_TEXT = re.compile(r"(?P<name>[a-z_0-9]+)(@(?P<part>[a-z_]+))?(=(?P<dose>[^=@\s]+))?")
 
 
 @dataclass(frozen=True)
