@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -60,11 +61,19 @@ def probed(records: Iterable[RunRecord]) -> list[Probed]:
     chosen = [record for record in records if _changes(record)]
     titles = _titles(chosen)
     for record in chosen:
-        text = str(record.request.get("probe") or record.findings.get("cell") or "").split(" seed")[0]
-        family, _, dose = text.partition("=")
-        name, _, part = family.partition("@")
-        found.append(Probed(record, titles[_subject(record)], name, part, float(dose) if dose else 0.0))
+        text = str(record.findings.get("cell") or record.request.get("probe", "")).split(" seed ")[0]
+        found.append(Probed(record, titles[_subject(record)], *_parsed(text)))
     return sorted(found, key=lambda item: (item.title, item.family, item.dose))
+
+
+def _parsed(text: str) -> tuple[str, str, float]:
+    """Name, part and dose of a probe; a text that is none is a name.
+
+    >>> _parsed("key_cutout@wrist=0.1"), _parsed("boxes_jitter=0.05, flip")
+    (('key_cutout', 'wrist', 0.1), ('boxes_jitter=0.05, flip', '', 0.0))
+    """
+    found = re.fullmatch(r"([a-z_0-9]+)(?:@([a-z_]+))?(?:=([0-9.e+-]+))?", text)
+    return (found[1], found[2] or "", float(found[3] or 0)) if found else (text, "", 0.0)
 
 
 def protocols(items: Sequence[Probed]) -> list[Probed]:

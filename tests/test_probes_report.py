@@ -1,0 +1,166 @@
+"""What probes left in records, as rows, figures and the page of findings; nothing here runs a network."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from test_records import make_record
+
+from harness.records import dump_record, parse_record
+from harness.report import probe_plots
+from harness.report.probe_page import gap_rows, probe_page
+from harness.report.probe_rows import alignments, probed, protocols
+from harness.skeletons import GROUPS
+
+START = 60.0
+
+
+def change(name, difference, *, slice="all", what="change", against="base", sure=True):
+    kind = "group"
+    low, high = (difference - 1, difference + 1) if sure else (None, None)
+    return {
+        "what": what, "against": against, "of": "x", "kind": kind, "slice": slice, "name": name, "a": START,
+        "b": START + difference, "difference": difference, "low": low, "high": high, "p_holm": 0.01, "n_truth": 500,
+        "verdict": "worse" if difference < -1 else "not shown",
+    }  # fmt: skip
+
+
+def run(probe, difference, *, method="fami", support=(0, -1, 1), extra=()):
+    record = make_record(request={"probe": probe} if probe else {})
+    rows = [change(name, difference * (2 if name == "Wrist" else 1)) for name in (*GROUPS, "total")]
+    return replace(
+        record, method=replace(record.method, name=method), inference=replace(record.inference, support=support),
+        findings={"rows": [*rows, *extra]},
+    )  # fmt: skip
+
+
+def key_frame_runs():
+    return [
+        run("key_blur=8", -30.0), run("key_blur=2", -10.0), run("key_noise=40 seed 0", -5.0),
+        run("key_grey=1", -0.5, method="copy_previous", support=(-1,)),
+    ]  # fmt: skip
+
+
+def test_rows_are_in_the_order_of_doses_and_know_who_is_blind():
+    items = probed(key_frame_runs())
+    fami = [(item.family, item.dose) for item in items if item.title == "fami:tiny"]
+    assert fami == [("key_blur", 2.0), ("key_blur", 8.0), ("key_noise", 40.0)]
+    assert [item.title for item in items if item.blind] == ["copy_previous:tiny"]
+    assert items[1].row("Wrist")["difference"] == -20.0
+    assert probed([make_record()]) == []
+
+
+def test_dose_response_starts_at_the_untouched_run():
+    figure = probe_plots.dose_response(probed(key_frame_runs()))
+    blur = next(axes for axes in figure.axes if axes.get_title() == "key_blur")
+    line = next(line for line in blur.lines if line.get_label() == "fami:tiny")
+    assert line.get_xdata().tolist() == [0, 2, 8] and line.get_ydata().tolist() == [60, 50, 30]
+    level = next(line for line in blur.lines if "not shown it" in str(line.get_label()))
+    assert set(level.get_ydata()) == {59.5}
+
+
+def test_groups_have_lines_of_their_own():
+    figure = probe_plots.joint_response([item for item in probed(key_frame_runs()) if not item.blind])
+    blur = next(axes for axes in figure.axes if axes.get_title() == "key_blur")
+    wrist = next(line for line in blur.lines if line.get_label() == "Wrist")
+    assert len(blur.lines) == len(GROUPS) and wrist.get_ydata().tolist() == [60, 40, 0]
+
+
+def time_runs():
+    slices = [change("total", -4.0, slice="occlusion_run:short"), change("total", 0.2, slice="speed:fast")]
+    return [run("support_frozen", -2.0, extra=slices), run("support_stride=4", -1.5)]
+
+
+def test_gains_are_drawn_upwards():
+    above, below = probe_plots.gains(probed(time_runs())).axes[:2]
+    assert [bar.get_height() for bar in above.patches] == [2.0, 1.5]
+    heights = dict(zip([label.get_text() for label in below.get_xticklabels()],
+                       [bar.get_height() for bar in below.patches], strict=True))  # fmt: skip
+    assert heights["total"] == 2.0 and heights["Wrist"] == 4.0 and heights["occlusion_run:short"] == 4.0
+
+
+def watched_run():
+    def row(measure, value, bin="all"):
+        return {
+            "what": "alignment",
+            "measure": measure,
+            "bin": bin,
+            "value": value,
+            "low": value,
+            "high": value,
+            "n": 9,
+        }
+
+    rows = [
+        *(row(name, value, bin) for bin in ("all", "<1", ">=4") for name, value in (
+            ("hit_before", 0.5), ("hit_after", 0.6), ("hit_own", 0.8), ("cosine_before", 0.9), ("cosine_after", 0.95),
+            ("cosine_perfect", 0.99), ("error", 1.0), ("error_zero", 2.0))),
+        row("exposure", 2.5, "clips"),
+    ]  # fmt: skip
+    return replace(make_record(request={"probe": "alignment"}), findings={"rows": rows})
+
+
+def test_alignment_has_three_panels_a_method():
+    figure = probe_plots.alignment_by_displacement(alignments([watched_run()]))
+    hits, likeness, error = figure.axes
+    assert [line.get_label() for line in hits.lines] == ["before", "after", "perfect"]
+    assert likeness.lines[1].get_ydata().tolist() == [0.95] * 2 and error.lines[0].get_label() == "no offset"
+
+
+def test_features_are_drawn_on_the_scale_of_the_key():
+    arrays = {"0_crop": np.zeros((8, 6, 3), np.uint8), "0_key": np.ones((4, 3)), "0_gathered": np.full((4, 3), 5.0),
+              "0_offsets": np.zeros((2, 4, 3))}  # fmt: skip
+    figure = probe_plots.feature_maps("fami:tiny", arrays)
+    key, gathered = figure.axes[1].images[0], figure.axes[2].images[0]
+    assert key.get_clim() == gathered.get_clim() == (0, 1)
+
+
+def protocol_runs():
+    base = run("", 0.0)
+    gap = change("total", 3.0, what="gap, flip", against="other", sure=True)
+    flip = replace(run("", 1.5, extra=[gap]), findings={"rows": [*run("", 1.5).findings["rows"], gap], "cell": "flip"})
+    return [flip, run("boxes_jitter=0.05 seed 0", -2.0), replace(base, findings={})]
+
+
+def test_confounds_show_settings_and_boxes():
+    records = protocol_runs()
+    items = protocols(probed(records))
+    assert [item.family for item in items] == ["boxes_jitter", "flip"]
+    rows = gap_rows(records, {"other": "hrnet:tiny"})
+    assert [row["gap"] for row in rows] == ["fami:tiny - hrnet:tiny"]
+    left, right = probe_plots.confounds(items, rows).axes
+    assert [label.get_text() for label in left.get_yticklabels()] == ["boxes_jitter=0.05", "flip"]
+    assert [label.get_text() for label in right.get_yticklabels()] == ["flip"]
+
+
+def test_the_page_says_what_the_rows_hold():
+    records = [*key_frame_runs(), *time_runs(), *protocol_runs()]
+    page = probe_page(
+        probed(records), alignments([watched_run()]), gap_rows(records, {}), figures=["dose_response.png", "time.png"]
+    )
+    assert "fami:tiny falls from 60.0 to 30.0 AP at `key_blur=8`; copy_previous:tiny" in page
+    assert "Temporal gain of fami:tiny: +2.0 [+1.0, +3.0], shown. By slice: occlusion_run:short +4.0" in page
+    assert "helps reading the key frame's pose from neighbours (0.500 to 0.600)" in page
+    assert "nearer to the true motion than none (1.00 against 2.00 cells off)" in page and "2.50 times" in page
+    assert "one factor alone moves a method by up to 2.0" in page
+    assert "![dose_response.png](dose_response.png)" in page and "![time.png](time.png)" in page
+
+
+def test_findings_round_trip_one_row_a_line():
+    record = watched_run()
+    text = dump_record(record)
+    again, _ = parse_record(text.encode(), source="x")
+    assert again.findings == {"rows": [dict(sorted(row.items())) for row in record.findings["rows"]]}
+    assert sum('"what": "alignment"' in line for line in text.splitlines()) == len(record.findings["rows"])
+    assert '"findings"' not in dump_record(make_record())
+    assert dump_record(again) == text
+
+
+@pytest.mark.parametrize("sure", [True, False])
+def test_too_few_videos_have_no_interval(sure):
+    row = change("total", -2.0, sure=sure)
+    record = replace(
+        run("support_frozen", -2.0), findings={"rows": [change(name, -2.0, sure=sure) for name in GROUPS] + [row]}
+    )
+    page = probe_page(probed([record]), [], [])
+    assert ("[+1.0, +3.0]" in page) is sure
