@@ -28,7 +28,9 @@ from harness.records import (
 )  # fmt: skip
 from harness.report.comparable import by_ground, labels
 from harness.report.formats import FORMATS, render
-from harness.report.tables import Column, Row, Section, Table, leaderboard, marks, per_joint
+from harness.report.paper import paper_table
+from harness.report.slice_tables import by_joint
+from harness.report.tables import Column, Row, Section, Table, cost_table, leaderboard, marks, per_joint
 from harness.scoring.scores import Score, joint_rows
 from harness.skeletons import GROUPS, POSETRACK15
 
@@ -186,15 +188,18 @@ def test_latex_escapes_and_balances() -> None:
     assert r"\textbf{60.0}" in render(leaderboard([make_run("A", 60.0), make_run("B", 50.0)]), "latex")
 
 
-@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+@pytest.mark.skipif(
+    not (shutil.which("pdflatex") or shutil.which("tectonic")), reason="neither pdflatex nor tectonic is installed"
+)
 def test_latex_compiles(tmp_path: Path) -> None:
-    table = render(
-        leaderboard([make_run(r"50% of_$#&{}~^\ <x>", 60.0), make_run("B", 50.0, boxes=other_boxes())]), "latex"
-    )
+    runs = [make_run(r"50% of_$#&{}~^\ <x>", 60.0), make_run("B", 50.0, boxes=other_boxes())]
+    tables = [leaderboard(runs), cost_table(runs), by_joint(runs[:1]), paper_table("pt21-val")]
+    table = "\n".join(render(each, "latex") for each in tables)
     (tmp_path / "t.tex").write_text(
-        "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\n" + table + "\\end{document}\n"
+        "\\documentclass{article}\\usepackage{booktabs,graphicx}\\begin{document}\n" + table + "\\end{document}\n"
     )
-    done = subprocess.run(["pdflatex", "-halt-on-error", "t.tex"], cwd=tmp_path, capture_output=True, check=False)
+    program = ["pdflatex", "-halt-on-error"] if shutil.which("pdflatex") else ["tectonic"]
+    done = subprocess.run([*program, "t.tex"], cwd=tmp_path, capture_output=True, check=False)
     assert done.returncode == 0, done.stdout[-2000:]
 
 

@@ -12,7 +12,7 @@ from harness.cli.output import emit_json, emit_rows, note
 from harness.errors import CheckError, DataError, UsageError
 from harness.results import Results, StoredRun
 
-__all__ = ["command"]
+__all__ = ["command", "pair"]
 
 
 @click.command("compare")
@@ -26,7 +26,7 @@ __all__ = ["command"]
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--gate", is_flag=True, help="Exit code 5 if B is worse than A over all joints.")
 @results_option
-@format_option("table", "json", "csv", "markdown", "latex")
+@format_option("table", "json", "csv", "markdown", "latex", "html")
 def command(
     a: str, b: str, slices: tuple[str, ...], joints: bool, data_root: Path | None, gate: bool, results: Path,
     style: str, **options: Any,
@@ -36,6 +36,7 @@ def command(
     Intervals are paired bootstraps over whole sequences, p values permutations of whole sequences, corrected by Holm
     within the table. "not shown" means that this data set cannot tell.
     """
+    from harness.report import compared, render
     from harness.scoring.comparison import compare
     from harness.scoring.slices import slice_named
     from harness.scoring.slices import slices as known
@@ -45,24 +46,23 @@ def command(
     wanted = list(known) if "all" in slices else list(slices)
     for name in wanted:
         slice_named(name)
-    dataset, predictions = _pair(first, second, data_root)
+    dataset, predictions = pair(first, second, data_root)
     found = compare(dataset, *predictions, slices=("all", *wanted), **options)
     for warning in found.warnings:
         note(f"note: {warning}")
-    rows = [row for row in found.rows if (row.kind == "joint") == joints or row.name == "total"]
     if style == "json":
         emit_json({"a": first.id, "b": second.id, "facts": found.facts, "rows": found.to_rows()})
     elif style == "csv":
         emit_rows(found.to_rows(), style)
     else:
-        click.echo(f"A {first.id}\nB {second.id}\n")
-        emit_rows([_shown(row) for row in rows], style)
-        click.echo("\n" + found.row().sentence)
+        click.echo(render(compared(found, (first.record, second.record), joints=joints), style).rstrip("\n"))
+        if style in ("table", "markdown"):
+            click.echo("\n" + found.row().sentence)
     if gate and found.row().verdict == "worse":
         raise CheckError(f"{second.id} is worse than {first.id}: {found.row().sentence}")
 
 
-def _pair(first: StoredRun, second: StoredRun, root: Path | None) -> tuple[Any, tuple[Any, Any]]:
+def pair(first: StoredRun, second: StoredRun, root: Path | None) -> tuple[Any, tuple[Any, Any]]:
     """The common data set and the predictions of both runs; refuses runs on different data."""
     from harness.predictions import read_parquet
     from harness.reopen import reopen, same_sequences
@@ -83,17 +83,3 @@ def _pair(first: StoredRun, second: StoredRun, root: Path | None) -> tuple[Any, 
     loaded = tuple(read_parquet(path) for path in paths if path)
     own = same_sequences(dataset, loaded[0], paths[0] or Path())
     return own, (loaded[0], loaded[1])
-
-
-def _shown(row: Any) -> dict[str, str]:
-    interval = "" if row.low != row.low else f"[{row.low:+.1f}, {row.high:+.1f}]"
-    return {
-        "slice": row.slice, "joints": row.name, "A": _percent(row.a), "B": _percent(row.b),
-        "B - A": "" if row.difference != row.difference else f"{row.difference:+.1f}", "95 %": interval,
-        "p (Holm)": "" if row.p_holm != row.p_holm else f"{row.p_holm:.2g}", "n": str(row.n_truth),
-        "verdict": row.verdict, "more needed": "" if row.more_for_interval is None else str(row.more_for_interval),
-    }  # fmt: skip
-
-
-def _percent(value: float) -> str:
-    return "" if value != value else f"{value:.1f}"

@@ -5,9 +5,11 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from harness.report.difference_tables import against, compared
 from harness.report.formats import FORMATS, render
-from harness.report.slice_tables import by_slice
-from harness.report.tables import Table, leaderboard, per_joint
+from harness.report.paper import paper_names, paper_table
+from harness.report.slice_tables import by_joint, by_slice
+from harness.report.tables import Table, cost_table, leaderboard, per_joint
 
 if TYPE_CHECKING:
     from harness.report.plots import ap_against_speed, per_joint_bars
@@ -16,9 +18,15 @@ if TYPE_CHECKING:
 __all__ = [
     "FORMATS",
     "Table",
+    "against",
     "ap_against_speed",
+    "by_joint",
     "by_slice",
+    "compared",
+    "cost_table",
     "leaderboard",
+    "paper_names",
+    "paper_table",
     "per_joint",
     "per_joint_bars",
     "render",

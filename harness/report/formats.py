@@ -1,18 +1,19 @@
-"""One table, five forms: plain text for a terminal, Markdown, LaTeX (booktabs), CSV and JSON."""
+"""One table, six forms: plain text for a terminal, Markdown, LaTeX (booktabs), HTML, CSV and JSON."""
 
 from __future__ import annotations
 
 import csv
+import html
 import io
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from tabulate import SEPARATING_LINE, tabulate
 
 from harness.errors import UsageError
-from harness.report.tables import Section, Table, marks
+from harness.report.tables import Cell, Estimate, Section, Table, all_marks
 from harness.typed_json import to_plain
 
 __all__ = ["FORMATS", "render"]
@@ -24,6 +25,7 @@ _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
     "|": r"\textbar{}", "–": "--", "†": r"\dag{}", "↑": r"$\uparrow$", "↓": r"$\downarrow$", "×": r"$\times$",
+    "≤": r"$\leq$", "≥": r"$\geq$", "Δ": r"$\Delta$", "−": "$-$", "·": r"$\cdot$", "±": r"$\pm$", "‡": r"\ddag{}",
 }  # fmt: skip
 
 Mark = Callable[[str, str], str]
@@ -49,8 +51,9 @@ def _plain(table: Table) -> str:
             maxcolwidths=[max(width, 16), *(None for _ in table.columns)],
         )  # fmt: skip
         blocks.append(f"{section.heading}\n{text}" if len(table.sections) > 1 else text)
-    starred = any(marks(section, column) for section in table.sections for column in table.columns)
-    return "\n\n".join([*blocks, "\n".join([*table.caption, *(["* best in its column."] if starred else [])])])
+    starred = any(any(all_marks(table, section)) for section in table.sections)
+    best = f"* best in its {'row' if table.rows_rank else 'column'}."
+    return "\n\n".join([*blocks, "\n".join([*table.caption, *([best] if starred else [])])])
 
 
 def _markdown(table: Table) -> str:
@@ -68,8 +71,9 @@ def _markdown(table: Table) -> str:
 def _latex(table: Table) -> str:
     head = [table.first, *(f"{column.title}{_arrow(column.better)}" for column in table.columns)]
     lines = [
-        r"% needs \usepackage{booktabs}", r"\begin{table}", r"  \centering\small\setlength{\tabcolsep}{4pt}",
+        r"% needs \usepackage{booktabs,graphicx}", r"\begin{table}", r"  \centering\small\setlength{\tabcolsep}{4pt}",
         rf"  \caption{{{_escape_latex(' '.join([table.title + '.', *table.caption]))}}}",
+        r"  \resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
         rf"  \begin{{tabular}}{{l{'r' * len(table.columns)}}}", r"    \toprule",
         f"    {' & '.join(_escape_latex(title) for title in head)} \\\\",
     ]  # fmt: skip
@@ -78,7 +82,26 @@ def _latex(table: Table) -> str:
         if len(table.sections) > 1:
             lines.append(rf"    \multicolumn{{{len(head)}}}{{l}}{{\emph{{{_escape_latex(section.heading)}}}}} \\")
         lines += [f"    {' & '.join(row)} \\\\" for row in _cells(table, section, _commanded, escape=_escape_latex)]
-    return "\n".join([*lines, r"    \bottomrule", r"  \end{tabular}", r"\end{table}"])
+    return "\n".join([*lines, r"    \bottomrule", r"  \end{tabular}}", r"\end{table}"])
+
+
+def _html(table: Table) -> str:
+    """A figure element: the page that takes it gives the style; best is strong, second underlined."""
+    head = [table.first, *(f"{column.title}{_arrow(column.better)}" for column in table.columns)]
+    lines = ["<figure>", f"<figcaption>{html.escape(_one_line(table.title))}</figcaption>", "<table>", "<thead>"]
+    titles = "".join(f'<th scope="col">{html.escape(title)}</th>' for title in head)
+    lines += [f"<tr>{titles}</tr>", "</thead>"]
+    for section in table.sections:
+        lines.append("<tbody>")
+        if len(table.sections) > 1:
+            heading = html.escape(_one_line(section.heading))
+            lines.append(f'<tr><th scope="rowgroup" colspan="{len(head)}">{heading}</th></tr>')
+        for label, *cells in _cells(table, section, _tagged, escape=_escape_html):
+            values = "".join(f"<td>{cell}</td>" for cell in cells)
+            lines.append(f'<tr><th scope="row">{label}</th>{values}</tr>')
+        lines.append("</tbody>")
+    notes = [f"<p><small>{html.escape(_one_line(line))}</small></p>" for line in table.caption]
+    return "\n".join([*lines, "</table>", *notes, "</figure>"])
 
 
 def _csv(table: Table) -> str:
@@ -97,18 +120,29 @@ def _json(table: Table) -> str:
 def _document(table: Table) -> dict[str, Any]:
     """Title, columns, sections of rows with raw values, caption: the values of the records, not the printed ones."""
     names = [column.name for column in table.columns]
+    rows = [row for section in table.sections for row in section.rows]
+    bounded = {name for name in names for row in rows if isinstance(row.cells.get(name), Estimate)}
     sections = [
         {
             "heading": section.heading,
-            "rows": [
-                {"label": row.label, **{name: row.cells.get(name) for name in names}, **row.facts}
-                for row in section.rows
-            ],
+            "rows": [{"label": row.label, **_values(row.cells, names, bounded), **row.facts} for row in section.rows],
         }
         for section in table.sections
     ]
     columns = [{"name": column.name, "title": column.title, "better": column.better} for column in table.columns]
     return {"title": table.title, "columns": columns, "sections": _scalars(sections), "caption": list(table.caption)}
+
+
+def _values(cells: Mapping[str, Cell], names: list[str], bounded: set[str]) -> dict[str, Cell]:
+    """Values by column; those with intervals are followed by `NAME_low` and `NAME_high`, the same for every row."""
+    values: dict[str, Cell] = {}
+    for name in names:
+        cell = cells.get(name)
+        values[name] = float(cell) if isinstance(cell, Estimate) else cell
+        if name in bounded:
+            known = isinstance(cell, Estimate)
+            values |= {f"{name}_{end}": getattr(cell, end) if known else None for end in ("low", "high")}
+    return values
 
 
 def _scalars(value: Any) -> Any:
@@ -119,7 +153,7 @@ def _scalars(value: Any) -> Any:
 
 def _cells(table: Table, section: Section, mark: Mark, *, escape: Escape) -> list[list[str]]:
     """Label and printed values of every row, the best and second of each column marked."""
-    marked = [marks(section, column) for column in table.columns]
+    marked = all_marks(table, section)
     return [
         [
             escape(f"{row.label} †" if row.partial else row.label),
@@ -144,6 +178,10 @@ def _commanded(text: str, mark: str) -> str:
     return {"best": rf"\textbf{{{text}}}", "second": rf"\underline{{{text}}}"}.get(mark, text)
 
 
+def _tagged(text: str, mark: str) -> str:
+    return {"best": f"<strong>{text}</strong>", "second": f"<u>{text}</u>"}.get(mark, text)
+
+
 def _arrow(better: str) -> str:
     return {"high": " ↑", "low": " ↓"}.get(better, "")
 
@@ -151,6 +189,10 @@ def _arrow(better: str) -> str:
 def _escape_markdown(text: str) -> str:
     """Show a text as it is; underscores within words need no escape and are left readable."""
     return re.sub(r"[\\|*`<\[\]]|(?<!\w)_|_(?!\w)", lambda found: "\\" + found[0], _one_line(text))
+
+
+def _escape_html(text: str) -> str:
+    return html.escape(_one_line(text))
 
 
 def _escape_latex(text: str) -> str:
@@ -166,6 +208,7 @@ FORMATS: dict[str, Callable[[Table], str]] = {
     "table": _plain,
     "markdown": _markdown,
     "latex": _latex,
+    "html": _html,
     "csv": _csv,
     "json": _json,
 }

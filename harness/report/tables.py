@@ -12,9 +12,33 @@ from harness.report.comparable import Ground, by_ground, ground_of, labels, mach
 from harness.scoring.scores import TOTAL
 from harness.skeletons import GROUPS
 
-__all__ = ["Cell", "Column", "Row", "Section", "Table", "leaderboard", "marks", "per_joint", "short_commit", "unit_of"]
+__all__ = [
+    "Cell", "Column", "Estimate", "Row", "Section", "Table", "all_marks", "cost_table", "footnotes", "leaderboard",
+    "marks", "per_joint", "short_commit", "unit_of",
+]  # fmt: skip
 
 Cell = str | float | int | None
+
+#: Stages of a job that a table of costs shows.
+_STAGES = ("read", "crop", "forward", "decode", "wall")
+
+
+class Estimate(float):
+    """A value with its interval (NaN bounds without one); `remark` is printed after it, "*" for significant.
+
+    >>> Column("ap", "AP").shown(Estimate(57.25, 54.1, 60.6)), Column("ap", "AP", signed=True).shown(Estimate(1.52))
+    ('57.2 [54.1, 60.6]', '+1.5')
+    """
+
+    low: float
+    high: float
+    remark: str
+
+    def __new__(cls, value: float, low: float = math.nan, high: float = math.nan, remark: str = "") -> Estimate:
+        """The value itself, with what is known of it."""
+        made = super().__new__(cls, value)
+        made.low, made.high, made.remark = low, high, remark
+        return made
 
 
 @dataclass(frozen=True)
@@ -30,6 +54,7 @@ class Column:
     digits: int = 1
     significant: int = 0
     scale: float = 1.0
+    signed: bool = False
 
     def shown(self, value: Cell) -> str:
         """The value as printed; a dash where there is none.
@@ -43,8 +68,15 @@ class Column:
             return "–"
         digits = self.digits
         if self.significant and value:
-            digits = max(0, self.significant - 1 - math.floor(math.log10(abs(value))))
-        return f"{value * self.scale:.{digits}f}"
+            digits = max(0, self.significant - 1 - math.floor(math.log10(abs(value * self.scale))))
+        form = f"{'+' if self.signed else ''}.{digits}f"
+        text = f"{value * self.scale:{form}}"
+        if not isinstance(value, Estimate):
+            return text
+        text += value.remark
+        if not math.isnan(value.low):
+            text += f" [{value.low * self.scale:{form}}, {value.high * self.scale:{form}}]"
+        return text
 
 
 @dataclass(frozen=True)
@@ -71,13 +103,19 @@ class Section:
 
 @dataclass(frozen=True)
 class Table:
-    """A title, columns, sections and the sentences that belong under it; `first` heads the column of labels."""
+    """A title, columns, sections and the sentences that belong under it; `first` heads the column of labels.
+
+    `rows_rank` "high" marks best and second along every row, among the columns of the runs `ranked`, instead of down
+    the columns.
+    """
 
     title: str
     columns: tuple[Column, ...]
     sections: tuple[Section, ...]
     caption: tuple[str, ...] = ()
     first: str = "Method"
+    rows_rank: str = ""
+    ranked: tuple[str, ...] = ()
 
 
 def leaderboard(records: Sequence[RunRecord], *, metric: str = "ap", slice: str = "all", title: str = "") -> Table:
@@ -103,7 +141,36 @@ def leaderboard(records: Sequence[RunRecord], *, metric: str = "ap", slice: str 
     what = metric.upper() if len(metric) <= 4 else metric.replace("_", " ")
     named = f"{what} per joint group" + ("" if slice == "all" else f", {slice}")
     unit = f"Values in {unit_of(metric)}, {'higher' if better == 'high' else 'lower'} is better."
-    return Table(title or named, columns, sections, (*_grounds(sections), unit, *_footnotes(records, speeds=True)))
+    return Table(title or named, columns, sections, (*_grounds(sections), unit, *footnotes(records, speeds=True)))
+
+
+def cost_table(records: Sequence[RunRecord]) -> Table:
+    """What every run costs: size, multiply-adds, speed of the whole job, and seconds by stage, beside its mean AP."""
+    stages = list(dict.fromkeys(stage for record in records for stage in record.cost.seconds if stage in _STAGES))
+    sections = []
+    for ground, found in by_ground(records).items():
+        unranked = frozenset() if same_machine(found) else frozenset({"clips_per_second", *stages})
+        rows = [
+            Row(name, _costs(record, stages), partial=record.partial is not None,
+                unranked=unranked if _sees_pixels(record) else frozenset({"clips_per_second", "parameters",
+                                                                          "multiply_adds", *stages}),
+                facts={"run": record.id, "device": machine_of(record)})
+            for name, record in zip(labels(found), found, strict=True)
+        ]  # fmt: skip
+        rows.sort(key=lambda row: (row.partial, _order(row.cells["parameters"], 1), row.label))
+        sections.append(Section(str(ground), tuple(rows)))
+    columns = (
+        Column("ap", "AP", "high"), Column("parameters", "M params", "low", digits=2, scale=1e-6),
+        Column("multiply_adds", "G multiply-adds", "low", significant=3, scale=1e-9),
+        Column("clips_per_second", "clips/s", "high", significant=3),
+        *(Column(stage, f"{stage} s", digits=1) for stage in stages),
+    )  # fmt: skip
+    notes = (
+        "Multiply-adds of one clip (papers call them FLOPs); clips per second and seconds by stage over the whole job.",
+        "Rules that look at no pixel are ranked by AP alone.",
+    )
+    caption = (*_grounds(tuple(sections)), *notes, *footnotes(records, speeds=True))
+    return Table("Cost", columns, tuple(sections), caption)
 
 
 def per_joint(record: RunRecord, *, slice: str = "all") -> Table:
@@ -127,7 +194,7 @@ def per_joint(record: RunRecord, *, slice: str = "all") -> Table:
         rows.append(Row(name, cells, unranked=everything, facts={"run": record.id, "slice": slice}))
     section = Section(str(ground_of(record)), tuple(rows))
     title = f"{labels([record])[0]}, per joint" + ("" if slice == "all" else f", {slice}")
-    caption = (*_grounds((section,)), "Values in percent.", *_footnotes([record], speeds=False), *record.warnings)
+    caption = (*_grounds((section,)), "Values in percent.", *footnotes([record], speeds=False), *record.warnings)
     return Table(title, tuple(columns), (section,), caption, first="Joint")
 
 
@@ -139,13 +206,32 @@ def marks(section: Section, column: Column) -> dict[int, str]:
     if not column.better:
         return {}
     values = {
-        number: float(column.shown(row.cells.get(column.name)))
+        number: _as_printed(column, row.cells.get(column.name))
         for number, row in enumerate(section.rows)
         if not row.partial and column.name not in row.unranked and _is_number(row.cells.get(column.name))
     }
     order = sorted(set(values.values()), reverse=column.better == "high")
     names = dict(zip(order[:2], ("best", "second"), strict=False)) if len(order) > 1 else {}
     return {number: names[value] for number, value in values.items() if value in names}
+
+
+def all_marks(table: Table, section: Section) -> list[dict[int, str]]:
+    """The marks of every column: down the columns, or along the rows where the table says so."""
+    if not table.rows_rank:
+        return [marks(section, column) for column in table.columns]
+    found: list[dict[int, str]] = [{} for _ in table.columns]
+    for number, row in enumerate(section.rows):
+        line = {
+            place: _as_printed(column, row.cells.get(column.name))
+            for place, column in enumerate(table.columns)
+            if column.name in table.ranked and _is_number(row.cells.get(column.name))
+        }
+        order = sorted(set(line.values()), reverse=table.rows_rank == "high")
+        names = dict(zip(order[:2], ("best", "second"), strict=False)) if len(order) > 1 else {}
+        for place, value in line.items():
+            if value in names:
+                found[place][number] = names[value]
+    return found
 
 
 def unit_of(metric: str) -> str:
@@ -177,7 +263,7 @@ def _row(label: str, record: RunRecord, *, metric: str, slice: str, comparable_s
         "clips_per_second": record.cost.clips_per_second,
         "parameters": record.cost.parameters,
     }
-    ground, settings = ground_of(record), record.inference
+    ground = ground_of(record)
     facts: dict[str, Cell] = {
         "metric": metric, "slice": slice, "run": record.id,
         "method": record.method.name, "preset": record.method.preset,
@@ -186,8 +272,8 @@ def _row(label: str, record: RunRecord, *, metric: str, slice: str, comparable_s
         "probe": ground.probe, "device": machine_of(record), "commit": record.environment.commit,
         "partial": record.partial.reason if record.partial else None,
     }  # fmt: skip
-    sees_pixels = settings is None or bool(settings.support)  # the speed of a rule that reads no image ranks nothing
-    unranked = frozenset() if comparable_speed and sees_pixels else frozenset({"clips_per_second"})
+    # the speed of a rule that reads no image ranks nothing
+    unranked = frozenset() if comparable_speed and _sees_pixels(record) else frozenset({"clips_per_second"})
     return Row(label, cells, partial=record.partial is not None, unranked=unranked, facts=facts)
 
 
@@ -197,7 +283,8 @@ def _grounds(sections: tuple[Section, ...]) -> list[str]:
     return [f"{len(sections)} groups of runs: numbers are comparable within a group only."]
 
 
-def _footnotes(records: Sequence[RunRecord], *, speeds: bool) -> list[str]:
+def footnotes(records: Sequence[RunRecord], *, speeds: bool) -> list[str]:
+    """Device and commit of the runs, and which of them are partial."""
     machines = "; ".join(sorted({machine_of(record) for record in records}))
     mixed = speeds and any(not same_machine(found) for found in by_ground(records).values())
     commits = ", ".join(sorted({short_commit(record.environment.commit) for record in records}))
@@ -215,6 +302,25 @@ def short_commit(commit: str | None) -> str:
     if commit is None:
         return "unknown"
     return short(commit) + ("-dirty" if commit.endswith("-dirty") else "")
+
+
+def _costs(record: RunRecord, stages: Sequence[str]) -> dict[str, Cell]:
+    cost = record.cost
+    seconds: dict[str, Cell] = {stage: cost.seconds.get(stage) for stage in stages}
+    return {
+        "ap": record.table.groups().get("Total"), "parameters": cost.parameters, "multiply_adds": cost.multiply_adds,
+        "clips_per_second": cost.clips_per_second, **seconds,
+    }  # fmt: skip
+
+
+def _sees_pixels(record: RunRecord) -> bool:
+    return record.inference is None or bool(record.inference.support)
+
+
+def _as_printed(column: Column, value: Cell) -> float:
+    """The number a cell prints, its interval and remark left out."""
+    bare = float(value) if isinstance(value, Estimate) else value
+    return float(column.shown(bare))
 
 
 def _is_number(value: Cell) -> bool:
