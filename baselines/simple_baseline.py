@@ -104,6 +104,8 @@ card = register_method(
         notes=(
             "The official networks are fed BGR, normalised channel by channel with the numbers meant for RGB; the r50 "
             "and r152 presets do the same. mmpose's are fed RGB: use the mmpose preset for their checkpoints. "
+            "Published costs (8.9 for ResNet-50 256x192, in 2^30) count four times the products of the deconvolutions; "
+            "those below are what is made. "
             "Weights: the authors publish COCO and MPII checkpoints, none trained on PoseTrack; mmpose publishes "
             "ResNet-50 on PoseTrack18. None was fetched here; all load by --weights. The tiny preset is ours (ResNet-18"
             " at a quarter of its width), is fed RGB, and has no trained weights yet."

@@ -252,9 +252,11 @@ def test_hands_out_its_backbone_in_the_same_pass(preset: str) -> None:
     torch.nn.init.ones_(network.gain)
     with torch.inference_mode():
         heatmaps, backbone = network.with_backbone(clips)
-        torch.testing.assert_close(heatmaps, network(clips))
-        torch.testing.assert_close(backbone, network.backbone(clips[:, 0]), rtol=1e-4, atol=1e-5)
-    assert (heatmaps - backbone).abs().max() > 1e-4
+        alone = network.backbone(clips[:, 0])
+        spread = alone.std()  # decoders of ViTPose start at a thousandth
+        torch.testing.assert_close(heatmaps / spread, network(clips) / spread)
+        torch.testing.assert_close(backbone / spread, alone / spread, rtol=1e-4, atol=1e-4)
+    assert (heatmaps - backbone).abs().max() > 1e-2 * spread
 
 
 def test_starts_from_a_single_frame_checkpoint_of_either_backbone_or_its_own(tmp_path) -> None:

@@ -45,4 +45,5 @@ class AdaptiveConvolution(nn.Module):
         y, x = torch.meshgrid(*[torch.arange(-1.0, 2.0, device=maps.device)] * 2, indexing="ij")
         taps = torch.stack((y.flatten(), x.flatten())).to(matrix)
         moved = torch.einsum("bijhw,jk->bkihw", matrix, taps) - taps.T[None, :, :, None, None]
-        return (moved + self.translation(maps)[:, None]).flatten(1, 2)
+        shift: torch.Tensor = self.translation(maps)
+        return (moved + shift[:, None]).flatten(1, 2)

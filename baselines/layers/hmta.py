@@ -113,12 +113,6 @@ class HmtaNetwork(nn.Module):
 
     def with_backbone(self, clips: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The heatmaps, and those of the backbone for the key frame, from one pass."""
-        features = _split(self.backbone.features(clips.transpose(0, 1).flatten(0, 1)), clips.shape[1])
-        found = self.from_features(features[0], features[1:], clips=clips)
-        return found.heatmaps, found.backbone
-
-    def with_backbone(self, clips: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The heatmaps, and those of the backbone for the key frame, from one pass."""
         found = self._found(clips, None)
         return found.heatmaps, found.backbone
 
