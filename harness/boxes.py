@@ -17,7 +17,20 @@ from harness.datasets.json_files import read_json
 from harness.datasets.sequences import NO_TRACK, DataSet, Truth
 from harness.errors import DataError
 
-__all__ = ["Boxes", "box_recall", "boxes_from_file", "boxes_from_truth", "enlarged", "overlap", "revised"]
+__all__ = [
+    "NO_BOXES",
+    "Boxes",
+    "box_recall",
+    "boxes_from_file",
+    "boxes_from_truth",
+    "enlarged",
+    "overlap",
+    "revised",
+    "whole_frames",
+]
+
+#: The source of a run that nobody told where people are.
+NO_BOXES = "none"
 
 
 @dataclass(frozen=True)
@@ -61,6 +74,21 @@ def boxes_from_truth(dataset: DataSet, *, unlabelled: bool = False) -> Boxes:
         parts.append((np.full(len(rows), number), truth.frame[rows], boxes[rows], truth.track_ids[rows]))
     sequences, frames, boxes, tracks = (np.concatenate(column) for column in zip(*parts, strict=True))
     return _boxes(sequences, frames, boxes, np.ones(len(boxes)), tracks, source="truth")
+
+
+def whole_frames(dataset: DataSet) -> Boxes:
+    """One row per frame to look at, with an empty box: what a whole-frame method is given.
+
+    The labelled frames, or all where none is labelled.
+    """
+    frames = [
+        sequence.labelled if dataset.has_labels else np.ones(len(sequence.frames), dtype=bool)
+        for sequence in dataset.sequences
+    ]
+    sequences = np.repeat(np.arange(len(frames)), [int(chosen.sum()) for chosen in frames])
+    places = np.concatenate([np.zeros(0, dtype=np.int64), *(np.flatnonzero(chosen) for chosen in frames)])
+    count = len(places)
+    return _boxes(sequences, places, np.zeros((count, 4)), np.ones(count), np.full(count, NO_TRACK), source=NO_BOXES)
 
 
 def boxes_from_file(

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
-from harness.boxes import Boxes
+from harness.boxes import Boxes, whole_frames
 from harness.datasets import DataSet, Frame, check_split, open_dataset
 from harness.datasets.images import missing_images, without
 from harness.errors import DataError, HarnessError, listed
 from harness.inference import Ready, load_method
-from harness.methods import card_of
-from harness.people import check_people, open_boxes
+from harness.methods import WholeFramePreset, card_of
+from harness.people import check_no_boxes, check_people, open_boxes
 from harness.records import Partial
 from harness.request import Request
 from harness.video import Video, open_video, video_dataset
@@ -50,7 +50,7 @@ def prepare(request: Request, *, scored: bool = False, progress: Progress | None
     try:
         opened = open_request(
             request, needs_images=bool(preset.support), neighbours=bool(preset.box_offset or preset.recurrent), scored=scored,
-            progress=progress,
+            whole=isinstance(preset, WholeFramePreset), progress=progress,
         )  # fmt: skip
     except HarnessError as problem:
         problems.append(problem)
@@ -72,16 +72,23 @@ def open_request(
     needs_images: bool,
     neighbours: bool = False,
     scored: bool = False,
+    whole: bool = False,
     progress: Progress | None = None,
 ) -> Opened:
     """Open the data set and the boxes of a request, with those of frames not labelled for a method of `neighbours`.
 
+    A method that takes `whole` frames is given these instead of boxes.
     Sequences without their images are an error, or left out when the request allows it.
     """
-    check_people(request)
+    if whole:
+        check_no_boxes(request)
+    else:
+        check_people(request)
     if request.video is not None:
         video = open_video(request.video)
         dataset = video_dataset(video)
+        if whole:
+            return Opened(dataset, whole_frames(dataset), video=video)
         return Opened(dataset, open_boxes(request, dataset, neighbours=neighbours)[0], video=video)
     drawing = partial(progress, detail="frames of the embedded data drawn") if progress else None
     dataset = open_dataset(request.dataset, request.split, root=request.data_root, progress=drawing)
@@ -98,6 +105,8 @@ def open_request(
         reasons.append(f"first {request.limit} of {len(dataset)} sequences")
         dataset = replace(dataset, sequences=dataset.sequences[: request.limit])
     left_out = Partial("; ".join(reasons)) if reasons else None
+    if whole:
+        return Opened(dataset, whole_frames(dataset), None, left_out)
     boxes, recall = open_boxes(request, dataset, neighbours=neighbours)
     if request.probe is not None:
         boxes = request.probe.boxes(boxes, dataset)

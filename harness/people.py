@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.boxes import Boxes, box_recall, boxes_from_file, boxes_from_truth, enlarged, revised
+from harness.boxes import NO_BOXES, Boxes, box_recall, boxes_from_file, boxes_from_truth, enlarged, revised
 from harness.datasets import NO_TRACK, DataSet
 from harness.errors import DataError, UsageError
 from harness.inference.crops import UNIT, centre_and_scale
@@ -21,15 +21,36 @@ if TYPE_CHECKING:
     from harness.methods import CropSpec
     from harness.request import Request
 
-__all__ = ["afterwards", "check_people", "open_boxes"]
+__all__ = ["afterwards", "check_no_boxes", "check_people", "open_boxes"]
 
 
 def check_people(request: Request) -> None:
     """Raise UsageError for options that need another one, or exclude it."""
     if request.nms == "none" and request.nms_threshold is not None:
         raise UsageError("--nms-threshold is the threshold of --nms: name the suppression, or leave it out")
+    if request.boxes == NO_BOXES:
+        raise UsageError(f"method '{request.method}' looks at boxes: give --boxes truth or a detector's file")
     if request.video is not None and request.boxes == "truth":
         raise UsageError(f"{request.video}: a video has no labels; say with --boxes FILE where the people are")
+    _check_source(request)
+
+
+def check_no_boxes(request: Request) -> None:
+    """Raise UsageError for options about boxes, which a method that takes whole frames is not given."""
+    given = {
+        f"--boxes {request.boxes}": request.boxes not in ("truth", NO_BOXES),
+        "--box-enlarge": request.box_enlarge != 1,
+        "--track iou (--track oks follows poses)": request.track == "iou",
+    }
+    for option, said in given.items():
+        if said:
+            raise UsageError(f"method '{request.method}' takes whole frames and finds people itself; leave out {option}")
+    if request.nms == "none" and request.nms_threshold is not None:
+        raise UsageError("--nms-threshold is the threshold of --nms: name the suppression, or leave it out")
+    _check_source(request)
+
+
+def _check_source(request: Request) -> None:
     if request.video is not None and request.data_root is not None:
         raise UsageError("--video and --data-root exclude one another: a video is the whole data set")
 

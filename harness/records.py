@@ -78,7 +78,7 @@ class InferenceUsed:
     `crop_size` (width, height) px; `enlarge` the factor on the box; `support` the frame offsets of a clip in the
     method's order; `box_offset` the frame whose box was looked at. `batch_size` is the one setting that is not part
     of the request: it changes nothing but rounding. `recurrent` are the frames that a step along a track looked at, for
-    a method that carries maps along.
+    a method that carries maps along. `frame` says how whole frames were resized, for a method that is given no boxes.
     """
 
     codec: str
@@ -94,6 +94,7 @@ class InferenceUsed:
     codec_options: Mapping[str, Any] = field(default_factory=dict)
     crop_path: str = "reference"
     recurrent: tuple[int, ...] = ()
+    frame: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.boxes import Boxes
+from harness.boxes import NO_BOXES, Boxes
 from harness.datasets import NO_TRACK, DataSet
 from harness.datasets.images import images_fingerprint
 from harness.environment import describe_environment
@@ -69,7 +69,7 @@ def describe(
         command=request.command,
         method=_method(ready),
         dataset=_data(dataset, looked_at=bool(ready.method.preset.support)),
-        boxes=BoxesUsed(boxes.source, boxes.sha256, len(boxes), recall),
+        boxes=_boxes_used(boxes, recall),
         inference=_inference(request, ready),
         scores=(),
         cost=Cost(parameters=ready.parameters),
@@ -80,6 +80,12 @@ def describe(
         request=_afterwards(request),
         label=request.label,
     )
+
+
+def _boxes_used(boxes: Boxes, recall: float | None) -> BoxesUsed:
+    if boxes.source == NO_BOXES:
+        return BoxesUsed(NO_BOXES, None, 0)
+    return BoxesUsed(boxes.source, boxes.sha256, len(boxes), recall)
 
 
 def _probed(request: Request, partial: Partial | None) -> Partial | None:
@@ -126,7 +132,8 @@ def _data(dataset: DataSet, *, looked_at: bool) -> DataUsed:
 
 
 def _inference(request: Request, ready: Ready) -> InferenceUsed:
-    from harness.inference import SCORE_RULE, choose_device
+    from harness.inference import FRAME_SCORE_RULE, SCORE_RULE, choose_device
+    from harness.methods import WholeFramePreset
 
     preset = ready.method.preset
     return InferenceUsed(
@@ -138,11 +145,12 @@ def _inference(request: Request, ready: Ready) -> InferenceUsed:
         precision=request.precision,
         device=str(choose_device(request.device)),
         batch_size=request.batch_size,
-        score_rule=SCORE_RULE,
+        score_rule=FRAME_SCORE_RULE if isinstance(preset, WholeFramePreset) else SCORE_RULE,
         box_offset=preset.box_offset,
         codec_options=preset.codec_options,
         crop_path=request.crop_path,
         recurrent=preset.recurrent,
+        frame=asdict(preset.frame) if isinstance(preset, WholeFramePreset) else {},
     )
 
 

@@ -32,9 +32,9 @@ class AdaptiveBlock(nn.Module):
         self.translation_conv = nn.Conv2d(width, 2, 3, padding=1)
         self.adapt_conv = _Weight(width)
         self.bn = nn.BatchNorm2d(width)
-        for layer in (self.transform_matrix_conv, self.translation_conv):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        for part in (self.transform_matrix_conv, self.translation_conv):
+            for parameter in part.parameters():
+                nn.init.zeros_(parameter)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """(B,C,h,w) -> (B,C,h,w)."""
@@ -48,7 +48,7 @@ class AdaptiveBlock(nn.Module):
         grid = self.regular_matrix
         # taps in rows, so that y and x of one tap lie side by side
         moved = torch.einsum("bachw,ct->btahw", matrix.view(count, 2, 2, height, width), grid)
-        return (moved - grid.T[:, :, None, None] + shift[:, None]).view(count, 18, height, width)
+        return (moved - grid.T[:, :, None, None] + shift[:, None]).reshape(count, 18, height, width)
 
 
 class _Weight(nn.Module):

@@ -16,7 +16,7 @@ from torch.nn.functional import grid_sample
 from baselines.layers.query_transformer import Perceptron, QueryTransformer, sine_position
 from baselines.layers.resnet import ResNet
 
-__all__ = ["FrameAnswers", "JointQueries", "PersonJoints", "PersonQueries"]
+__all__ = ["FrameAnswers", "JointQueries", "PersonJoints", "PersonQueries", "Pyramid"]
 
 #: How much larger than the box the region is that a person is read from.
 _ENLARGE = 1.25
@@ -174,11 +174,22 @@ class PersonQueries(nn.Module):
 
 
 class Pyramid(ResNet):
-    """Frames (B,3,H,W) -> feature maps at 1/16 and 1/32."""
+    """Frames (B,3,H,W) -> feature maps of some `stages` (1-4) of a ResNet, at 1/4 ... 1/32; later stages are left out."""
+
+    def __init__(self, depth: int, *, width: int = 64, stages: Sequence[int] = (3, 4)) -> None:
+        super().__init__(depth, width=width)
+        for stage in range(max(stages) + 1, 5):
+            delattr(self, f"layer{stage}")
+        self.stages = tuple(stages)
+        first = self.channels // 8
+        self.widths = [first * 2 ** (stage - 1) for stage in stages]
 
     def maps(self, frames: torch.Tensor) -> list[torch.Tensor]:
-        """The outputs of the last two stages."""
+        """The outputs of the stages."""
         features: torch.Tensor = self.maxpool(torch.relu_(self.bn1(self.conv1(frames))))
-        features = self.layer2(self.layer1(features))
-        third = self.layer3(features)
-        return [third, self.layer4(third)]
+        found = []
+        for stage in range(1, max(self.stages) + 1):
+            features = getattr(self, f"layer{stage}")(features)
+            if stage in self.stages:
+                found.append(features)
+        return found

@@ -2,6 +2,7 @@
 
 from harness.inference.engine import SCORE_RULE, Asked, Settings, predict, predict_together
 from harness.inference.flops import multiply_adds_of
+from harness.inference.frame_task import FRAME_SCORE_RULE
 from harness.inference.loaded import PRECISIONS, Loaded, choose_device
 from harness.inference.loading import RANDOM, Ready, load_method
 from harness.inference.ranks import ALONE, Ranks, join_ranks
@@ -13,6 +14,7 @@ from harness.inference.timings import STAGES, Timings
 __all__ = [
     "ALONE",
     "CROP_PATHS",
+    "FRAME_SCORE_RULE",
     "PRECISIONS",
     "RANDOM",
     "SCORE_RULE",

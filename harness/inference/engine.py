@@ -14,6 +14,7 @@ from harness import errors
 from harness.datasets.sequences import DataSet
 from harness.errors import HarnessError, UsageError
 from harness.inference.ahead import run_ahead
+from harness.inference.frame_task import FRAME_SCORE_RULE, FrameTask, check_frames
 from harness.inference.images import read_image
 from harness.inference.intervening import Intervention
 from harness.inference.layout import deterministic, reading_threads, threads_laid_out
@@ -25,6 +26,7 @@ from harness.inference.sizing import CPU_BATCH, warm_up
 from harness.inference.task import Task, placed
 from harness.inference.timings import Timings, summed
 from harness.inference.work import SequenceWork
+from harness.methods import WholeFramePreset
 from harness.predictions import Predictions, concatenate
 
 if TYPE_CHECKING:
@@ -229,8 +231,12 @@ def _task(asked: Asked, dataset: DataSet, settings: Settings, ranks: Ranks) -> T
             "tracks, so that there is no clip to probe; take the preset without recurrence"
         )
     method = placed(asked.method, device, fold=settings.fold)
-    task = Task(
-        method, asked.boxes, Shards(None, dataset, {}), device, settings.batch_size or CPU_BATCH,
+    kind = Task
+    if isinstance(method.preset, WholeFramePreset):
+        check_frames(method, plain=asked.probe is None and not settings.fold)
+        kind = FrameTask
+    task = kind(
+        method, asked.boxes, Shards(None, dataset, {}), device, settings.batch_size or kind.usual_batch,
         precision=settings.precision, flip=method.preset.flip_test if asked.flip is None else asked.flip,
         missing=settings.missing, crop_path=settings.crop_path, probe=asked.probe,
     )  # fmt: skip
@@ -316,5 +322,5 @@ def request_of(task: Task, dataset: DataSet) -> dict[str, object]:
         "crop_path": task.crop_path,
         "flip": task.flip,
         "missing": task.missing,
-        "score_rule": SCORE_RULE,
+        "score_rule": FRAME_SCORE_RULE if isinstance(task, FrameTask) else SCORE_RULE,
     }

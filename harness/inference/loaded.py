@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from harness.codecs import Codec
 from harness.errors import HarnessError, UsageError
+from harness.grouping import Grouping
 from harness.inference.normalising import Normaliser
 from harness.inference.recurrence import Past
-from harness.methods import MethodCard, Preset
+from harness.methods import MethodCard, Preset, WholeFramePreset
 
 __all__ = [
     "PRECISIONS", "Loaded", "check_finite", "check_precision", "choose_device", "forward", "infer",
@@ -33,8 +34,23 @@ class Loaded:
     preset_name: str
     preset: Preset
     module: torch.nn.Module
-    codec: Codec
+    reads: Codec | Grouping
     weights_sha256: str | None = None
+
+    @property
+    def codec(self) -> Codec:
+        """What reads the outputs for crops; UsageError where the method takes whole frames."""
+        if isinstance(self.preset, WholeFramePreset):
+            raise UsageError(
+                f"method '{self.card.name}' ({self.preset_name}) takes whole frames, and this works on crops; "
+                "run it with harness eval or harness predict"
+            )
+        return cast(Codec, self.reads)
+
+    @property
+    def grouping(self) -> Grouping:
+        """What makes persons of the outputs for whole frames."""
+        return cast(Grouping, self.reads)
 
     @property
     def crop_geometry(self) -> str:

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import torch
 
-from harness.codecs import build_codec, read_as
-from harness.errors import WeightsError
+from harness.codecs import Codec, build_codec, read_as
+from harness.errors import UsageError, WeightsError
+from harness.grouping import Grouping, build_grouping
 from harness.inference.control import backbone_of
 from harness.inference.loaded import Loaded
-from harness.methods import MethodCard, card_of
+from harness.methods import MethodCard, Preset, WholeFramePreset, card_of
 from harness.weights import LoadedWeights, load, parameter_count, sha256_of
 
-__all__ = ["RANDOM", "Ready", "load_method"]
+__all__ = ["RANDOM", "Ready", "load_method", "reader"]
 
 #: Stands for "no weights, a seeded random start" where weights are named: for timing, never for numbers.
 RANDOM = "random"
@@ -45,6 +46,8 @@ def load_method(
     """
     card = method if isinstance(method, MethodCard) else card_of(method, weights)
     preset_name, chosen = card.preset(preset)
+    if codec and isinstance(chosen, WholeFramePreset):
+        raise UsageError(f"method '{card.name}' takes whole frames, which no codec reads; leave out --codec")
     chosen = read_as(chosen, codec) if codec else chosen
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -60,7 +63,14 @@ def load_method(
         loaded = load(module, source)
     module.eval().to(memory_format=torch.channels_last)  # convolutions run up to twice as fast on the CPU so
     digest = loaded.sha256 if loaded else None
-    ready = Loaded(card, preset_name, chosen, module, build_codec(chosen), digest)
+    ready = Loaded(card, preset_name, chosen, module, reader(chosen), digest)
     if outputs == "backbone":
         ready = backbone_of(ready)
     return Ready(ready, loaded, parameter_count(ready.module))
+
+
+def reader(preset: Preset) -> Codec | Grouping:
+    """What reads the outputs of a preset: its codec, or its grouping where it takes whole frames."""
+    if isinstance(preset, WholeFramePreset):
+        return build_grouping(preset.codec, preset.codec_options)
+    return build_codec(preset)

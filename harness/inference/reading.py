@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from harness.errors import HarnessError
 from harness.inference.crops import warp
+from harness.inference.frame_work import FrameWork
 from harness.inference.sampling import sample
 from harness.inference.work import SequenceWork
 
@@ -69,6 +70,9 @@ def fetch(job: Job, root: Path, read: Read, *, crop_path: str) -> Arrival:
         return Arrival(job, failure=failure)
     height, width = picture.shape[:2]
     done = perf_counter()
+    for work in job.works:
+        if isinstance(work, FrameWork) and job.image in work.images:
+            work.take(work.images[job.image], picture)
     if crop_path == "device":
         return Arrival(job, (width, height), picture, done - started)
     cut(picture, job)
@@ -108,6 +112,7 @@ def cut_on_device(picture: Picture, job: Job, device: torch.device) -> None:
 
 
 def _wanting(job: Job) -> list[tuple[SequenceWork, int]]:
-    """The works that show the image of a job, with its number in their clips."""
-    found = [(work, work.images.get(job.image or "")) for work in job.works]
+    """The works that show crops of the image of a job, with its number in their clips."""
+    cropping = [work for work in job.works if not isinstance(work, FrameWork)]
+    found = [(work, work.images.get(job.image or "")) for work in cropping]
     return [(work, image) for work, image in found if image is not None]

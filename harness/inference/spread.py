@@ -23,7 +23,7 @@ def batch_spread(
     Gives `clips`, the two `batch_sizes`, and the largest differences `joints_px` and `scores`; nothing where there is
     nobody to look at.
     """
-    counts = np.bincount(found.sequence, minlength=len(dataset))
+    counts = np.bincount(asked.boxes.sequence, minlength=len(dataset))
     if not counts.any():
         return {}
     number = int(np.where(counts > 0, counts, counts.max() + 1).argmin())
@@ -38,6 +38,9 @@ def batch_spread(
         settings=replace(settings, batch_size=smaller), read=read,
     )[0]  # fmt: skip
     before = found.sequence == number
+    if len(again) != int(before.sum()):  # a whole-frame method may find one person more or less
+        people = [int(before.sum()), len(again)]
+        return {"clips": int(counts[number]), "batch_sizes": [batch_size, smaller], "people": people}
     return {
         "clips": int(counts[number]),
         "batch_sizes": [batch_size, smaller],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field, replace
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from harness.inference.loaded import Loaded, check_finite, infer, infer_step
 from harness.inference.normalising import Normaliser
 from harness.inference.recurrence import step_places
 from harness.inference.shards import Shards
-from harness.inference.sizing import best_batch_size
+from harness.inference.sizing import CPU_BATCH, best_batch_size
 from harness.inference.timings import Timings
 from harness.inference.work import SequenceWork
 from harness.predictions import Predictions
@@ -47,6 +47,8 @@ class _Launched:
 @dataclass
 class Task:
     """A method, the boxes it looks at, and where its finished sequences go; `limit` is the batch that fits memory."""
+
+    usual_batch: ClassVar[int] = CPU_BATCH
 
     method: Loaded
     boxes: Boxes

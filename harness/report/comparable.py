@@ -27,7 +27,8 @@ class Ground:
 
     def __str__(self) -> str:
         boxes = f"{self.boxes} ({short(self.boxes_sha256)})" if self.boxes_sha256 else self.boxes
-        text = f"{self.dataset} {self.split} ({short(self.fingerprint)}), protocol {self.protocol}, boxes: {boxes}"
+        given = "no boxes (whole frames)" if self.boxes == "none" else f"boxes: {boxes}"
+        text = f"{self.dataset} {self.split} ({short(self.fingerprint)}), protocol {self.protocol}, {given}"
         return f"{text}, probe: {self.probe}" if self.probe else text
 
 
