@@ -77,7 +77,7 @@ def describe(
         weights=_weights(ready),
         warnings=_warnings(ready, dataset, boxes),
         partial=_probed(request, partial),
-        request=_afterwards(request),
+        request=_asked_codec(ready) | _afterwards(request),
         label=request.label,
     )
 
@@ -93,6 +93,13 @@ def _probed(request: Request, partial: Partial | None) -> Partial | None:
     if request.probe is None:
         return partial
     return Partial("; ".join([f"probe: {request.probe.label}", *([partial.reason] if partial else [])]))
+
+
+def _asked_codec(ready: Ready) -> dict[str, str | float]:
+    """The codec, where the outputs are read by another one than the preset's."""
+    method = ready.method
+    usual = method.card.presets.get(method.preset_name, method.preset).codec
+    return {} if method.preset.codec == usual else {"codec": method.preset.codec}
 
 
 def _afterwards(request: Request) -> dict[str, str | float]:

@@ -20,6 +20,8 @@ def test_codec_changes_the_reading_and_is_recorded(harness, tmp_path: Path) -> N
     for codec in ((), ("--codec", "dark"), ("--codec", "dsnt")):
         answer = evaluate(harness, tmp_path, *codec)
         assert answer.code == 0, answer.err
+    table = harness("table", "--results", tmp_path, "--format", "csv").out
+    assert [f"HRNet (tiny), codec {codec}" in table for codec in ("dark", "dsnt", "heatmap")] == [True, True, False]
     runs = {}
     for path in tmp_path.rglob("record.json"):
         used = json.loads(path.read_text())["inference"]

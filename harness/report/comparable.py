@@ -59,7 +59,7 @@ def machine_of(record: RunRecord) -> str:
 
 
 def labels(records: Sequence[RunRecord]) -> list[str]:
-    """One name per run, "Title (preset)" and its label if it has one, made different by the settings that differ.
+    """One name per run, "Title (preset)", its label and any codec but the preset's, and the settings that differ.
 
     Where none differ the key of the run does it.
     """
@@ -88,8 +88,8 @@ def short(digest: str | None) -> str:
 
 
 def _title(record: RunRecord) -> str:
-    name = f"{record.method.title} ({record.method.preset})"
-    return f"{name}, {record.label}" if record.label else name
+    codec = f"codec {record.request['codec']}" if "codec" in record.request else ""
+    return ", ".join(filter(None, (f"{record.method.title} ({record.method.preset})", codec, record.label)))
 
 
 def _repeated(names: Sequence[str]) -> set[str]:
