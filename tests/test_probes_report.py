@@ -52,7 +52,7 @@ def test_rows_are_in_the_order_of_doses_and_know_who_is_blind():
 
 def test_dose_response_starts_at_the_untouched_run():
     figure = probe_plots.dose_response(probed(key_frame_runs()))
-    blur = next(axes for axes in figure.axes if axes.get_title() == "key_blur")
+    blur = next(axes for axes in figure.axes if axes.get_title(loc="left") == "key_blur")
     line = next(line for line in blur.lines if line.get_label() == "fami:tiny")
     assert line.get_xdata().tolist() == [0, 2, 8] and line.get_ydata().tolist() == [60, 50, 30]
     level = next(line for line in blur.lines if "not shown it" in str(line.get_label()))
@@ -61,7 +61,7 @@ def test_dose_response_starts_at_the_untouched_run():
 
 def test_groups_have_lines_of_their_own():
     figure = probe_plots.joint_response([item for item in probed(key_frame_runs()) if not item.blind])
-    blur = next(axes for axes in figure.axes if axes.get_title() == "key_blur")
+    blur = next(axes for axes in figure.axes if axes.get_title(loc="left") == "key_blur")
     wrist = next(line for line in blur.lines if line.get_label() == "Wrist")
     assert len(blur.lines) == len(GROUPS) and wrist.get_ydata().tolist() == [60, 40, 0]
 

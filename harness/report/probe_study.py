@@ -8,9 +8,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas
 from matplotlib.figure import Figure
 
 from harness.errors import HarnessError
+from harness.records import RunRecord
 from harness.report import probe_plots
 from harness.report.probe_page import gap_rows, probe_page
 from harness.report.probe_rows import alignments, by_subject, probed, protocols, title_of
@@ -34,7 +36,7 @@ def by_data(runs: Sequence[StoredRun]) -> dict[tuple[str, str, str], list[Stored
 
 
 def render_probes(runs: Sequence[StoredRun], folder: Path) -> list[Path]:
-    """Write the figures (SVG and PNG) and findings.md; the files, the page last."""
+    """Write the figures (SVG and PNG), findings.csv with every row, and findings.md; the files, the page last."""
     paths = [save(figure, folder / name)[1] for name, figure in _figures(runs)]
     records = [run.record for run in runs]
     titles = {run.id: title_of(run.record) for run in runs}
@@ -44,9 +46,25 @@ def render_probes(runs: Sequence[StoredRun], folder: Path) -> list[Path]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / "findings.md", page.encode())
+        write_atomically(folder / "findings.csv", _rows(records).encode())
     except OSError as error:
         raise HarnessError(f"{folder}: cannot write the page ({error.strerror or error})") from None
-    return [*paths, folder / "findings.md"]
+    return [*paths, folder / "findings.csv", folder / "findings.md"]
+
+
+def _rows(records: Sequence[RunRecord]) -> str:
+    """Everything that was found, a line per row, with the run it is of."""
+    found = [
+        {
+            "run": record.id,
+            "method": title_of(record),
+            "probe": record.findings.get("cell", record.request.get("probe")),
+            **row,
+        }
+        for record in records
+        for row in record.findings["rows"]
+    ]
+    return pandas.DataFrame(found).to_csv(index=False, lineterminator="\n")
 
 
 def _figures(runs: Sequence[StoredRun]) -> Iterator[tuple[str, Figure]]:
