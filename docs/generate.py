@@ -190,9 +190,11 @@ def notebooks_table() -> str:
 
 
 def reference_table() -> str:
-    """The table of the runs in results/reference, without its title and caption."""
+    """The table of the whole runs on synthtrack val with true boxes, without its title and caption."""
     runs, _ = Results(ROOT / "results" / "reference").scan()
-    rendered = render(leaderboard([run.record for run in runs]), "markdown")
+    shown = [run.record for run in runs if run.record.boxes.source == "truth" and not run.record.partial]
+    shown = [record for record in shown if (record.dataset.name, record.dataset.split) == ("synthtrack", "val")]
+    rendered = render(leaderboard(shown), "markdown")
     return "\n".join(line for line in rendered.splitlines() if line.startswith("|"))
 
 

@@ -68,11 +68,11 @@ CASES = {
     ),
     "torch broken": (facts(modules={"torch": Loaded(error="OSError: libtorch")}), "FIX", "libtorch", "torch"),
     "torch for the CPU on a machine with a GPU": (
-        facts({"nvidia_driver": DRIVER}), "FIX", "built for the CPU alone", "torch==2.13.0 --index-url",
+        facts({"nvidia_driver": DRIVER}), "note", "built for the CPU alone", "torch==2.13.0 --index-url",
     ),
     "torch too new for the driver": (
         facts({"nvidia_driver": DRIVER}, torch_with(cuda_build="13.0")),
-        "FIX", "CUDA 13.0 and sees no GPU", "nvidia-smi",
+        "note", "CUDA 13.0 and sees no GPU", "nvidia-smi",
     ),
     "GPUs hidden": (
         facts({"nvidia_driver": DRIVER, "visible_gpus": ""}, torch_with(cuda_build="12.6")),
@@ -84,9 +84,9 @@ CASES = {
     ),
     "no PyAV": (facts(modules={"av": Loaded()}), "note", "without PyAV", "vidpose-harness[video]"),
     "no onnxruntime": (facts(modules={"onnxruntime": Loaded()}), "note", "exported models", "vidpose-harness[onnx]"),
-    "too many threads asked for": (facts({"threads": 64}), "FIX", "OMP_NUM_THREADS asks for 64", "OMP_NUM_THREADS=4"),
+    "too many threads asked for": (facts({"threads": 64}), "note", "OMP_NUM_THREADS asks for 64", "OMP_NUM_THREADS=4"),
     "too many threads in a container": (
-        facts({"cores": 2}, torch_with(threads=32)), "FIX", "torch asks for 32 threads", "OMP_NUM_THREADS=2",
+        facts({"cores": 2}, torch_with(threads=32)), "note", "torch asks for 32 threads", "OMP_NUM_THREADS=2",
     ),
     "locale": (facts({"encoding": "ansi_x3.4-1968"}), "FIX", "ansi_x3.4-1968", "LC_ALL=C.UTF-8"),
     "no embedded data": (

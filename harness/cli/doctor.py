@@ -21,7 +21,7 @@ __all__ = ["command"]
 def command(results: Path, style: str) -> None:
     """Explain this environment and name the fix for known trouble; exit code 5 when something must be fixed.
 
-    A line says ok, note (something you may want) or FIX (something that fails or gives other numbers); the line below
+    A line says ok, note (slow, lacking or worth knowing) or FIX (a run fails, or gives other numbers); the line below
     it is what to do.
     """
     from harness.doctor import examine, gather

@@ -19,7 +19,8 @@ SCARCE, LITTLE = 500 * 10**6, 5 * 10**9
 
 @dataclass(frozen=True)
 class Finding:
-    """`level` "ok", "note" or "FIX"; what was found, and `remedy`, what to do about it."""
+    """What was found, and `remedy`, what to do about it; `level` "ok", "note" (slow, lacking or worth knowing) or "FIX"
+    (a run fails, or gives other numbers)."""
 
     level: str
     text: str
@@ -104,10 +105,10 @@ def torch(facts: Facts) -> Iterator[Finding]:
         )
     elif found.details.get("cuda_build") is None:
         yield Finding("FIX", "there is an NVIDIA driver, but this torch is built for the CPU alone",
-                      "pip install --force-reinstall torch==" + found.version.partition("+")[0]
-                      + " --index-url https://download.pytorch.org/whl/cu126")  # fmt: skip
+                      f"pip install --force-reinstall torch=={found.version.partition('+')[0]} --index-url INDEX, the "
+                      "one that pytorch.org names for your CUDA")  # fmt: skip
     else:
-        yield Finding("FIX", f"torch is built for CUDA {found.details['cuda_build']} and sees no GPU with the driver "
+        yield Finding("note", f"torch is built for CUDA {found.details['cuda_build']} and sees no GPU with the driver "
                       f"'{machine.nvidia_driver}'", "nvidia-smi says what the driver allows: update it, or install a "
                       "torch built for an older CUDA; in a container, start it with --gpus all")  # fmt: skip
 
@@ -143,7 +144,7 @@ def threads(facts: Facts) -> Iterator[Finding]:
     asked = machine.threads if machine.threads is not None else used
     if asked is not None and asked > machine.cores:
         where = "OMP_NUM_THREADS asks" if machine.threads is not None else "torch asks"
-        yield Finding("FIX", f"{where} for {asked} threads, this process may use {machine.cores} core(s): slower, "
+        yield Finding("note", f"{where} for {asked} threads, this process may use {machine.cores} core(s): slower, "
                       "often by several times", f"export OMP_NUM_THREADS={machine.cores}")  # fmt: skip
     elif asked is not None:
         yield Finding("ok", f"{asked} computing thread(s) on {machine.cores} core(s)")
