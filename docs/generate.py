@@ -226,11 +226,13 @@ def generated() -> Iterator[tuple[Path, str]]:
 
 def main() -> None:
     """Write what differs, or with --check only name it."""
-    stale = [(path, text) for path, text in generated() if not path.is_file() or path.read_text() != text]
-    for path, text in stale:
-        print(path.relative_to(ROOT))
-        if "--check" not in sys.argv:
-            path.write_text(text)
+    stale = False
+    for path, text in generated():  # written one by one: somebody may be editing the next
+        if not path.is_file() or path.read_text() != text:
+            stale = True
+            print(path.relative_to(ROOT))
+            if "--check" not in sys.argv:
+                path.write_text(text)
     if stale and "--check" in sys.argv:
         raise SystemExit("stale: run `make docs`")
 
