@@ -82,11 +82,18 @@ class Dcpose(nn.Module):
 
     def forward(self, clips: torch.Tensor, *, states: bool = False) -> torch.Tensor | DcposeStates:
         """(B,3,3,H,W) -> heatmaps (B,joints,H/4,W/4), or all the states."""
-        count = len(clips)
-        # frame after frame, as the release stacks them
-        rough = self.backbone(clips.transpose(0, 1).flatten(0, 1)).unflatten(0, (3, count))
+        rough = self._rough(clips)
         heatmaps = self.fuse(*rough)
         return DcposeStates(heatmaps, rough.transpose(0, 1)) if states else heatmaps
+
+    def with_backbone(self, clips: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The heatmaps, and those of the backbone for the current frame, from one pass."""
+        rough = self._rough(clips)
+        return self.fuse(*rough), rough[0]
+
+    def _rough(self, clips: torch.Tensor) -> torch.Tensor:
+        """(B,3,3,H,W) -> heatmaps (3,B,J,h,w), made frame after frame as the release stacks them."""
+        return torch.unflatten(self.backbone(clips.transpose(0, 1).flatten(0, 1)), 0, (3, len(clips)))
 
     def fuse(
         self,

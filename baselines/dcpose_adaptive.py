@@ -46,9 +46,12 @@ class DcposeAdaptive(nn.Module):
 
     def forward(self, clips: torch.Tensor) -> torch.Tensor:
         """(B,3,3,H,W) -> heatmaps (B,joints,H/4,W/4)."""
-        count = len(clips)
-        rough = self.backbone(clips.transpose(0, 1).flatten(0, 1)).unflatten(0, (3, count))
-        return self.fuse(*rough)
+        return self.fuse(*self._rough(clips))
+
+    def with_backbone(self, clips: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The heatmaps, and those of the backbone for the current frame, from one pass."""
+        rough = self._rough(clips)
+        return self.fuse(*rough), rough[0]
 
     def fuse(self, current: torch.Tensor, previous: torch.Tensor, following: torch.Tensor) -> torch.Tensor:
         """Heatmaps (B,J,h,w) of three frames -> the corrected ones of the current frame."""
@@ -58,8 +61,7 @@ class DcposeAdaptive(nn.Module):
 
     def begin(self, clips: torch.Tensor) -> torch.Tensor:
         """(B,3,3,H,W) -> rough heatmaps (B,2,J,h,w) of the current and the previous frame."""
-        both = clips[:, :2].transpose(0, 1)
-        return self.backbone(both.flatten(0, 1)).unflatten(0, both.shape[:2]).transpose(0, 1)
+        return self._rough(clips[:, :2]).transpose(0, 1)
 
     def carry(self, state: torch.Tensor, moved: torch.Tensor) -> torch.Tensor:
         """Both maps (B,2,J,h,w) of the crop before in the present one."""
@@ -74,6 +76,11 @@ class DcposeAdaptive(nn.Module):
         following = self.backbone(clips[:, 0])
         corrected = self.fuse(state[:, 0], state[:, 1], following)
         return corrected, torch.stack((following, corrected), dim=1)
+
+    def _rough(self, clips: torch.Tensor) -> torch.Tensor:
+        """(B,T,3,H,W) -> heatmaps of the backbone (T,B,J,h,w)."""
+        frames = clips.transpose(0, 1)
+        return torch.unflatten(self.backbone(frames.flatten(0, 1)), 0, frames.shape[:2])
 
 
 def resample(maps: torch.Tensor, moved: torch.Tensor) -> torch.Tensor:

@@ -50,6 +50,12 @@ class FamiSimcc(FamiNetwork):
             return FamiSimccStates(along_x, along_y, network)
         return torch.cat((along_x, along_y, vectors), dim=-1)
 
+    def with_backbone(self, clips: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The outputs, and the heatmaps of the backbone for the key frame, from one pass."""
+        heatmaps, backbone = super().with_backbone(clips)
+        vectors = heatmaps.flatten(2)
+        return torch.cat((self.mlp_head_x(vectors), self.mlp_head_y(vectors), vectors), dim=-1), backbone
+
 
 def _build(options: Mapping[str, Any]) -> FamiSimcc:
     """The network of a preset, whose options are FamiSimcc's own."""

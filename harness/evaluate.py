@@ -158,9 +158,9 @@ def _scored(draft: RunRecord, dataset: DataSet, predictions: Predictions, timing
     cost = replace(
         draft.cost,
         seconds={stage: round(getattr(timings, stage), 4) for stage in STAGES},
-        clips=timings.clips,
+        clips=timings.clips + timings.beside,
         frames=timings.frames,
-        clips_per_second=timings.clips / timings.wall if timings.clips else None,
+        clips_per_second=timings.clips / timings.wall if timings.clips and not timings.beside else None,
     )
     used = draft.inference and replace(draft.inference, batch_size=timings.batch_size)
     return replace(

@@ -50,6 +50,7 @@ class Request:
     precision: str = "fp32"
     crop_path: str = "reference"
     fold: bool = False
+    compiler: str = "none"
     deterministic: bool = False
     keep_going: bool = False
     flip: bool | None = None

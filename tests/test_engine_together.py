@@ -160,14 +160,15 @@ def test_ranks_share_the_sequences_and_the_first_has_all(data, boxes, tmp_path):
 def test_ranks_hand_out_every_number_once_and_longest_first():
     store = HashStore()
     one, two = (Ranks(rank, 2, 1, store).named("job") for rank in range(2))
-    first, second = one.shared([5, 3, 9]), two.shared([5, 3, 9])
+    first, second = one.shared([[5], [3], [9]]), two.shared([[5], [3], [9]])
     assert [next(first), next(second), next(first)] == [5, 3, 9]
     assert not list(second) and not list(first)
 
 
 def test_very_many_sequences_are_handed_out_several_at_once():
     store, numbers = HashStore(), list(range(1000))
-    one, two = (Ranks(rank, 2, 1, store).named("job").shared(numbers) for rank in range(2))
+    groups = [[number] for number in numbers]
+    one, two = (Ranks(rank, 2, 1, store).named("job").shared(groups) for rank in range(2))
     found = [next(one), *two, *one]
     assert sorted(found) == numbers and store.num_keys() == 1
     assert int(store.get("job/next")) >= 1000
@@ -180,6 +181,52 @@ def test_very_many_shards_lie_in_folders_of_a_thousand(data, tmp_path):  # noqa:
     shards.save(1002, nobody)
     assert [path.name for path in tmp_path.glob("0001/*.parquet")] == ["001002-a.parquet"]
     assert shards.load(1002) == nobody and shards.load(3) is None
+
+
+@pytest.fixture
+def grouped(monkeypatch):
+    """Files of two sequences, as if there were more than 65,536 of them."""
+    monkeypatch.setattr("harness.inference.shards._MOST_FILES", 2)
+
+
+def test_very_many_sequences_share_files(data, boxes, tmp_path, grouped):  # noqa: F811
+    alone, _ = predict(bright(), data, boxes, settings=SMALL)
+    found, _ = predict(bright(), data, boxes, settings=SMALL, shards=tmp_path)
+    assert found == alone and sorted(path.name for path in tmp_path.glob("*.parquet")) == [
+        "000000-a.parquet", "000002-c.parquet",
+    ]  # fmt: skip
+    (data.root / "images/a/000000.jpg").unlink()
+    (tmp_path / "000002-c.parquet").write_bytes(b"damaged")
+    again, timings = predict(bright(), data, boxes, settings=SMALL, shards=tmp_path)
+    assert again == alone and (timings.resumed, timings.sequences) == (5, 1)
+
+
+def test_a_group_that_fails_in_part_is_kept_in_part(data, boxes, tmp_path, grouped):  # noqa: F811
+    path = data.root / "images/a/000003.jpg"
+    content = path.read_bytes()
+    path.write_bytes(b"")
+    with pytest.raises(DataError, match="1 sequences failed"):
+        predict(bright(), data, boxes, settings=replace(SMALL, keep_going=True), shards=tmp_path)
+    assert len(list(tmp_path.glob("*.parquet"))) == 2
+    path.write_bytes(content)
+    found, timings = predict(bright(), data, boxes, settings=SMALL, shards=tmp_path)
+    assert found == predict(bright(), data, boxes, settings=SMALL)[0] and timings.sequences == 1
+
+
+def test_ranks_work_on_whole_groups(data, boxes, tmp_path, grouped):  # noqa: F811
+    store, answers = HashStore(), {}
+
+    def work(rank):
+        asked = [Asked(bright(), boxes, shards=tmp_path)]
+        answers[rank] = predict_together(asked, data, settings=SMALL, ranks=Ranks(rank, 2, 1, store))
+
+    threads = [threading.Thread(target=work, args=(rank,)) for rank in (1, 0)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert answers[0][0][0] == predict(bright(), data, boxes, settings=SMALL)[0]
+    assert int(store.get("next")) >= 2
 
 
 def test_ranks_without_a_folder_are_refused(data, boxes):  # noqa: F811

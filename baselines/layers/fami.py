@@ -110,6 +110,11 @@ class FamiNetwork(nn.Module):
         heatmaps: torch.Tensor = self.head(self._features(clips)[0])
         return heatmaps
 
+    def with_backbone(self, clips: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The heatmaps, and those of the backbone for the key frame, from one pass."""
+        refined, _, key, _ = self._features(clips)
+        return self.head(refined), self.backbone.final_layer(key)
+
     def states(self, clips: torch.Tensor) -> FamiStates:
         """The same heatmaps with what leads to them."""
         refined, support, key, motions = self._features(clips)
@@ -130,10 +135,10 @@ class FamiNetwork(nn.Module):
         moved = move(torch.cat(supports), motions)
         support = self.gather(torch.cat(torch.split(moved, count), dim=1))
         gathered = self.local(support, self.compare(torch.cat((support, key), dim=1)))
-        before, after = torch.stack(supports), moved.unflatten(0, (len(supports), count))
+        before, after = torch.stack(supports), torch.unflatten(moved, 0, (len(supports), count))
         return {
             "key": key, "before": before, "after": after, "gathered": gathered,
-            "offsets": displaced(motions, moved.shape[-2:]).unflatten(0, (len(supports), count)),
+            "offsets": torch.unflatten(displaced(motions, moved.shape[-2:]), 0, (len(supports), count)),
             "read_before": self.backbone.final_layer(before.flatten(0, 1)).unflatten(0, (len(supports), count)),
             "read_after": self.backbone.final_layer(moved).unflatten(0, (len(supports), count)),
             "outputs": self.head(self.refine(torch.cat((key, gathered), dim=1))),

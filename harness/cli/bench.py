@@ -29,6 +29,9 @@ __all__ = ["command"]
 @click.option("--crop-path", type=click.Choice(["reference", "device"]), default="reference", show_default=True,
               help="Where crops are made.")  # fmt: skip
 @click.option("--fold/--no-fold", default=False, show_default=True, help="Fold batch normalisation into convolutions.")
+@click.option("--compile", "compiler", type=click.Choice(["none", "default", "graphs"]), is_flag=False,
+              flag_value="default", default="none", show_default=True,
+              help="torch.compile, on a GPU also with CUDA graphs.")  # fmt: skip
 @click.option("--limit", type=click.IntRange(1), default=4, show_default=True, help="The first N sequences.")
 @click.option("--repeat", type=click.IntRange(1), default=3, show_default=True, help="Turns; the best counts.")
 @results_option
@@ -84,6 +87,7 @@ def _row(item: Measured) -> dict[str, str]:
         "whole run, clips/s": f"{item.end_to_end:.1f}",
         "ratio": f"{item.ratio:.2f}",
         "one clip, ms": f"{1000 * item.latency:.1f}",
+        **({"compiling, s": f"{item.compile_seconds:.0f}"} if item.compile_seconds else {}),
         "peak memory, MB": f"{item.peak_memory / 1e6:.0f}",
         "limited by": item.limit,
     }

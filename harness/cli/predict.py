@@ -35,30 +35,26 @@ def command(method: str, output: Path, layout: str, overlay: bool, overwrite: st
     \b
     harness predict --method hrnet --dataset posetrack18 --data-root DIR --split test --boxes detections.json -o OUT
     harness predict --method hrnet --video clip.mp4 --boxes boxes.json --track oks -o OUT
+    torchrun --nproc-per-node 8 -m harness predict --method hrnet --split test ... -o OUT
 
     The box file of a video is a JSON list of {"frame_id": 0, "bbox": [x, y, width, height] in px, "score": 0.98,
     "category_id": 1}, optionally with "track_id", from any detector; frames are counted from 0 as they are shown.
 
     An interrupted run continues when the same command is given again.
     """
-    import shutil
-
-    from harness.opening import prepare
-    from harness.predictions import export_json, write_parquet
+    from harness.inference import join_ranks
     from harness.request import Request
-    from harness.running import run_method
+    from harness.running import predict_into
 
-    request = Request(method=method, **asked)
+    ranks = join_ranks()
     with progress_bar(method) as report:
-        ready, opened = prepare(request, progress=report)
-    unfinished = output / "unfinished"
-    if overwrite == "always":
-        shutil.rmtree(unfinished, ignore_errors=True)
-    with progress_bar(method) as report:
-        predictions, _ = run_method(request, ready, opened, shards=unfinished, progress=report)
-    write_parquet(predictions, output / "predictions.parquet")
-    export_json(predictions, opened.dataset.sequences, output / layout, layout=layout)
-    shutil.rmtree(unfinished, ignore_errors=True)
+        answer = predict_into(
+            Request(method=method, **asked), output, layout=layout, emptied=overwrite == "always", progress=report,
+            ranks=ranks,
+        )  # fmt: skip
+    if answer is None:
+        return
+    predictions, opened = answer
     note(f"{len(predictions)} people in {len(opened.dataset)} sequences")
     click.echo(output / "predictions.parquet")
     click.echo(output / layout)

@@ -7,7 +7,7 @@ from harness.inference.loaded import PRECISIONS, Loaded, choose_device
 from harness.inference.loading import RANDOM, Ready, load_method
 from harness.inference.ranks import ALONE, Ranks, join_ranks
 from harness.inference.reading import CROP_PATHS
-from harness.inference.shards import in_use
+from harness.inference.shards import in_use, in_use_by_all
 from harness.inference.spread import batch_spread
 from harness.inference.timings import STAGES, Timings
 
@@ -28,6 +28,7 @@ __all__ = [
     "batch_spread",
     "choose_device",
     "in_use",
+    "in_use_by_all",
     "join_ranks",
     "load_method",
     "multiply_adds_of",

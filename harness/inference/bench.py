@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from harness.datasets.sequences import DataSet
+from harness.inference.compiling import check_compiler, compiled, explained
 from harness.inference.engine import Settings, predict
 from harness.inference.flops import multiply_adds, multiply_adds_of_layers
 from harness.inference.layout import threads_laid_out
@@ -38,8 +39,9 @@ class Measured:
     Of a recurrent preset the clip is a step along a track that has begun.
     `multiply_adds` counts convolution and linear layers, as published tables do, `all_multiply_adds` every product;
     `forward_only` is the rate of the network on input that lies ready, `end_to_end` that of a whole run from files to
-    poses, `ratio` the second over the first; `latency` seconds of one clip alone; `stages` seconds per clip of the main
-    thread, which add up; `peak_memory` bytes of the process (of the GPU where there is one).
+    poses, `ratio` the second over the first; `compile_seconds` are in neither; `latency` seconds of one clip alone;
+    `stages` seconds per clip of the main thread, which add up; `peak_memory` bytes of the process (of the GPU where
+    there is one).
     """
 
     method: str
@@ -57,6 +59,7 @@ class Measured:
     latency: float
     peak_memory: int
     clips: int
+    compile_seconds: float = 0.0
     stages: dict[str, float] = field(default_factory=dict)
     reading: dict[str, float] = field(default_factory=dict)
     limit: str = ""
@@ -71,6 +74,7 @@ class Measured:
 def measure(ready: Ready, dataset: DataSet, boxes: Boxes, *, settings: Settings, repeat: int = 3) -> Measured:
     """Measure a method: its network alone and a whole run, in turns, best of `repeat`; warm-up is left out."""
     device = choose_device(settings.device)
+    check_compiler(settings.compiler, device)
     method = placed(ready.method, device, fold=settings.fold)
     size = settings.batch_size or CPU_BATCH
     if method.preset.recurrent:  # a batch is the people of one frame
@@ -84,11 +88,14 @@ def measure(ready: Ready, dataset: DataSet, boxes: Boxes, *, settings: Settings,
         clips = _clips(method, count, device)
         flip = method.preset.flip_test
         running = replace(method, module=in_full_swing(method.module, method.preset, clips))
+        running = compiled(running, settings.compiler)
         return lambda: forward(running, clips, device=device, precision=settings.precision, flip=flip)
 
     with threads_laid_out(1):
         batch, one = network(size), network(1)
-        _seconds(batch, device)
+        with explained(method):
+            first = _seconds(batch, device)
+            _seconds(one, device)
         alone, runs = [], []
         for _ in range(repeat):
             alone.append(_seconds(batch, device) / size)
@@ -104,6 +111,7 @@ def measure(ready: Ready, dataset: DataSet, boxes: Boxes, *, settings: Settings,
         all_multiply_adds=multiply_adds(*counted) if seeing else 0,
         forward_only=1 / min(alone), end_to_end=best.clips / best.wall, ratio=min(alone) * best.clips / best.wall,
         latency=latency, peak_memory=_peak_memory(device), clips=best.clips, stages=stages,
+        compile_seconds=max(0.0, first - size * min(alone)) if settings.compiler != "none" else 0.0,
         reading={name: getattr(best, name) / max(best.clips, 1) for name in ("read", "crop")},
         limit=limit, advice=advice,
     )  # fmt: skip

@@ -14,6 +14,8 @@ from harness import errors
 from harness.datasets.sequences import DataSet
 from harness.errors import HarnessError, UsageError
 from harness.inference.ahead import run_ahead
+from harness.inference.compiling import check_compiler
+from harness.inference.control import hands_out_backbone
 from harness.inference.frame_task import FRAME_SCORE_RULE, FrameTask, check_frames
 from harness.inference.images import read_image
 from harness.inference.intervening import Intervention
@@ -21,8 +23,7 @@ from harness.inference.layout import deterministic, reading_threads, threads_lai
 from harness.inference.loaded import Loaded, check_precision, choose_device
 from harness.inference.ranks import ALONE, Ranks
 from harness.inference.reading import CROP_PATHS, Arrival, Job, Read, cut_on_device, fetch, image_order
-from harness.inference.shards import Shards
-from harness.inference.sizing import CPU_BATCH, warm_up
+from harness.inference.shards import Shards, sequences_together
 from harness.inference.task import Task, placed
 from harness.inference.timings import Timings, summed
 from harness.inference.work import SequenceWork
@@ -49,6 +50,7 @@ class Settings:
     """How a run is run. What is marked * changes rounding and nothing else.
 
     `batch_size`* None is automatic; `crop_path` "reference" or "device"; `fold`* normalisation into convolutions;
+    `compiler`* "none", "default" (torch.compile) or "graphs" (with CUDA graphs);
     `deterministic`* repeats itself bit for bit; `workers` threads (None: as the device needs) read and crop at most
     `look_ahead` frames ahead;
     `missing` says what stands in for a support frame without a file; `keep_going` leaves out sequences that fail and
@@ -60,6 +62,7 @@ class Settings:
     precision: str = "fp32"
     crop_path: str = "reference"
     fold: bool = False
+    compiler: str = "none"
     deterministic: bool = False
     workers: int | None = None
     look_ahead: int = 16
@@ -71,7 +74,8 @@ class Settings:
 class Asked:
     """One method of a pass: what it looks at, its flip test (None: the preset's choice), where its shards go.
 
-    `probe` changes what the network is shown.
+    `probe` changes what the network is shown. A control names by `within` the place in the pass of its method, out of
+    whose outputs it comes where the network hands out its backbone's.
     """
 
     method: Loaded
@@ -79,6 +83,7 @@ class Asked:
     flip: bool | None = None
     shards: Path | None = None
     probe: Intervention | None = None
+    within: int | None = None
 
 
 #: The settings of a run that says nothing of them.
@@ -125,8 +130,15 @@ def predict_together(
         raise UsageError("several ranks need a folder for finished sequences, which each can see")
     with threads_laid_out(ranks.here), deterministic(settings.deterministic):
         tasks = [_task(item, dataset, settings, ranks.named(str(number))) for number, item in enumerate(asked)]
+        controls = _controls(asked, tasks)
+        for task in tasks:
+            task.set_up()
         started = perf_counter()
-        _Pass(tasks, dataset, settings, read, progress).run(ranks.shared(_order(tasks, dataset, ranks)))
+        try:
+            _Pass(tasks, dataset, settings, read, progress, controls).run(ranks.shared(_order(tasks, dataset, ranks)))
+        finally:
+            for task in (*(tasks[place] for place in controls.values()), *tasks):  # a control first, as everywhere
+                task.shards.flush()
         _share_out(tasks, perf_counter() - started)
     return _merged(tasks, dataset, ranks)
 
@@ -140,13 +152,15 @@ class _Pass:
     settings: Settings
     read: Read | None
     progress: Progress | None
+    controls: dict[int, int]
 
     def run(self, numbers: Iterable[int]) -> None:
         """Work through the sequences of those numbers; raise what fails, unless the settings say to keep going."""
         read = self.read or read_image
 
         def fetched(job: Job) -> Arrival:
-            return fetch(job, self.dataset.root, read, crop_path=self.settings.crop_path)
+            pinned = device.type == "cuda"
+            return fetch(job, self.dataset.root, read, crop_path=self.settings.crop_path, pinned=pinned)
 
         device = self.tasks[0].device
         workers = reading_threads(device) if self.settings.workers is None else self.settings.workers
@@ -163,15 +177,18 @@ class _Pass:
     def _jobs(self, numbers: Iterable[int]) -> Iterator[Job]:
         """The images of the sequences in order; methods without pixels get a job without an image."""
         for number in numbers:
-            works: list[tuple[int, SequenceWork]] = []
+            works: dict[int, SequenceWork] = {}
             for owner, task in enumerate(self.tasks):
                 try:
                     if not task.resumed(number):
-                        works.append((owner, task.work_of(self.dataset, number)))
+                        works[owner] = task.work_of(self.dataset, number)
                 except HarnessError as failure:
                     yield Job(number, (owner,), failure=failure)
-            blind = [pair for pair in works if not pair[1].images]
-            seeing = [pair for pair in works if pair[1].images]
+            for owner, control in self.controls.items():
+                if owner in works and control in works:
+                    works[owner].control = works.pop(control)
+            blind = [pair for pair in works.items() if not pair[1].images]
+            seeing = [pair for pair in works.items() if pair[1].images]
             if blind:
                 yield _job(number, blind, None)
             for image in image_order([work for _, work in seeing]):
@@ -182,8 +199,10 @@ class _Pass:
         if arrival.failure is not None:
             for owner in job.owners:
                 self._fail(owner, job.number, arrival.failure)
-            for work in job.works:
+            for owner, work in zip(job.owners, job.works, strict=False):
                 work.failed = True
+                if work.control is not None:
+                    self._fail(self.controls[owner], job.number, arrival.failure)
         elif arrival.picture is not None:
             started = perf_counter()
             cut_on_device(arrival.picture, job, self.tasks[0].device)
@@ -199,12 +218,18 @@ class _Pass:
         except HarnessError as failure:
             work.failed = True
             self._fail(owner, work.number, failure)
+            if work.control is not None:
+                self._fail(self.controls[owner], work.number, failure)
             return
         if work.done == len(work.clips):
+            if work.control is not None:  # first, so that where it is missing its method is, too
+                control = self.tasks[self.controls[owner]]
+                control.finish(work.control, self.dataset)
+                control.timings.beside += len(work.control.clips)
             task.finish(work, self.dataset)
             if self.progress is not None:
                 self.progress(
-                    sum(task.timings.resumed + task.timings.clips for task in self.tasks),
+                    sum(task.timings.resumed + task.timings.clips + task.timings.beside for task in self.tasks),
                     sum(len(task.boxes.frame) for task in self.tasks),
                 )
 
@@ -223,6 +248,7 @@ def _task(asked: Asked, dataset: DataSet, settings: Settings, ranks: Ranks) -> T
     """The method on its device, with a batch size that every rank and every resumed run shares."""
     device = choose_device(settings.device)
     check_precision(settings.precision, device)
+    check_compiler(settings.compiler, device)
     if settings.crop_path not in CROP_PATHS:
         raise UsageError(f"unknown crop path '{settings.crop_path}'; known: {', '.join(CROP_PATHS)}")
     if asked.probe is not None and asked.method.preset.recurrent:
@@ -239,32 +265,50 @@ def _task(asked: Asked, dataset: DataSet, settings: Settings, ranks: Ranks) -> T
         method, asked.boxes, Shards(None, dataset, {}), device, settings.batch_size or kind.usual_batch,
         precision=settings.precision, flip=method.preset.flip_test if asked.flip is None else asked.flip,
         missing=settings.missing, crop_path=settings.crop_path, probe=asked.probe,
+        compiler=settings.compiler,
     )  # fmt: skip
     task.shards = Shards(asked.shards, dataset, request_of(task, dataset))
     if settings.batch_size is None and device.type == "cuda":
         task.batch_size = ranks.decided("batch size", lambda: task.shards.remembered("batch_size", task.measured_size))
     task.timings.batch_size = task.batch_size
-    if device.type == "cuda" and method.preset.support:
-        task.timings.warm_up = warm_up(method, device, task.batch_size, precision=task.precision, flip=task.flip)
     return task
 
 
-def _order(tasks: list[Task], dataset: DataSet, ranks: Ranks) -> list[int]:
-    """All sequences; longest first where several ranks share them, so that none is left alone with a long one."""
-    numbers = list(range(len(dataset)))
+def _controls(asked: list[Asked], tasks: list[Task]) -> dict[int, int]:
+    """Place of a method -> place of its control, for those that come out of one pass of its network."""
+    found = {}
+    for place, (item, task) in enumerate(zip(asked, tasks, strict=True)):
+        if item.within is None or item.within in found:
+            continue
+        other, main = asked[item.within], tasks[item.within]
+        same = (item.boxes.sha256, task.flip) == (other.boxes.sha256, main.flip)
+        if same and item.probe is None and other.probe is None and hands_out_backbone(main.method):
+            main.control = task.method
+            found[item.within] = place
+    return found
+
+
+def _order(tasks: list[Task], dataset: DataSet, ranks: Ranks) -> list[list[int]]:
+    """All sequences, those together that share a file.
+
+    Longest first where several ranks share them, so that none is left alone with a long one.
+    """
+    numbers, together = list(range(len(dataset))), sequences_together(len(dataset))
+    groups = [numbers[start : start + together] for start in range(0, len(numbers), together)]
     if ranks.size == 1:
-        return numbers
+        return groups
     clips = np.bincount(np.concatenate([task.boxes.sequence for task in tasks]), minlength=len(dataset))
-    return sorted(numbers, key=lambda number: (-int(clips[number]), number))
+    return sorted(groups, key=lambda group: (-int(clips[group].sum()), group))
 
 
 def _share_out(tasks: list[Task], wall: float) -> None:
     """Divide evenly what was done once for all: reading, cropping, waiting, and the time that no stage has."""
     shared = tasks[0].timings
-    common = {name: getattr(shared, name) / len(tasks) for name in ("read", "crop", "wait", "sample")}
-    rest = (wall - sum(task.timings.own for task in tasks)) / len(tasks)
+    working = [task for task in tasks if task.timings.clips or not task.timings.beside] or tasks
+    common = {name: getattr(shared, name) / len(working) for name in ("read", "crop", "wait", "sample")}
+    rest = (wall - sum(task.timings.own for task in tasks)) / len(working)
     frames = shared.frames
-    for task in tasks:
+    for task in working:
         for name, seconds in common.items():
             setattr(task.timings, name, seconds)
         task.timings.frames, task.timings.wall = frames, rest + task.timings.own

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, cast
 
 import numpy as np
@@ -121,7 +122,13 @@ def forward(
 
 
 def _flip_order(method: Loaded, device: torch.device) -> torch.Tensor:
-    return torch.from_numpy(method.card.skeleton.flip_order).to(device)
+    return _on_device(tuple(method.card.skeleton.flip_order.tolist()), device)
+
+
+@lru_cache(maxsize=8)
+def _on_device(order: tuple[int, ...], device: torch.device) -> torch.Tensor:
+    """Uploaded once: every upload of a constant would halt a GPU."""
+    return torch.tensor(order, device=device)
 
 
 def check_precision(precision: str, device: torch.device) -> None:

@@ -19,13 +19,13 @@ class Normaliser:
         self.spec = spec
         self.device = device
         self._room = torch.empty(0)
+        self._of_width: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
 
     def __call__(self, crops: torch.Tensor) -> torch.Tensor:
         """(B,T,3,H,W) float32, channels last in memory as convolutions like it."""
         # Rows of W * 3 values at once: broadcasting over the three channels alone is not vectorised.
         width = crops.shape[3]
-        mean = (torch.tensor(self.spec.mean, device=self.device) * 255).repeat(width)
-        std = (torch.tensor(self.spec.std, device=self.device) * 255).repeat(width)
+        mean, std = self._rows_of(width)
         rows = crops.reshape(-1, width * 3)
         if self.device.type != "cpu":
             return self._shaped(rows.float().sub_(mean).div_(std), crops)
@@ -34,6 +34,14 @@ class Normaliser:
         for start in range(0, len(rows), step):
             values[start : start + step].copy_(rows[start : start + step]).sub_(mean).div_(std)
         return self._shaped(values, crops)
+
+    def _rows_of(self, width: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and deviation of a row of pixels; made once, as every upload of a constant would halt a GPU."""
+        if width not in self._of_width:
+            constants = (self.spec.mean, self.spec.std)
+            mean, std = ((torch.tensor(values, device=self.device) * 255).repeat(width) for values in constants)
+            self._of_width[width] = mean, std
+        return self._of_width[width]
 
     def _memory(self, count: int) -> torch.Tensor:
         if len(self._room) < count:

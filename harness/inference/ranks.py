@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 import orjson
@@ -54,14 +55,14 @@ class Ranks:
             self.store.set(question, str(decide()))
         return int(self.store.get(question))
 
-    def shared(self, numbers: list[int]) -> Iterator[int]:
-        """Those of `numbers`, the same list on every rank, that fall to this one; all of them for one alone."""
+    def shared(self, groups: list[list[int]]) -> Iterator[int]:
+        """The numbers of those `groups`, the same list on every rank, that fall to this one; of all for one alone."""
         if self.store is None:
-            yield from numbers
+            yield from chain.from_iterable(groups)
             return
-        at_once = max(1, len(numbers) // (_ROUNDS * self.size))
-        while (place := self.store.add("next", at_once) - at_once) < len(numbers):
-            yield from numbers[place : place + at_once]
+        at_once = max(1, len(groups) // (_ROUNDS * self.size))
+        while (place := self.store.add("next", at_once) - at_once) < len(groups):
+            yield from chain.from_iterable(groups[place : place + at_once])
 
     def gathered(self, facts: dict[str, Any]) -> list[dict[str, Any]]:
         """What every rank has to say at its end, for the first (which waits for all); nothing for the others."""

@@ -43,11 +43,14 @@ class Job:
 
 @dataclass(frozen=True)
 class Arrival:
-    """A job whose image is read. `picture` (H,W,3) BGR is kept only where crops are made on the device."""
+    """A job whose image is read. `picture` (H,W,3) BGR is kept only where crops are made on the device.
+
+    It then lies where a GPU can fetch it while both go on with other things.
+    """
 
     job: Job
     size: tuple[int, int] = (0, 0)
-    picture: Picture | None = None
+    picture: torch.Tensor | None = None
     read_seconds: float = 0.0
     crop_seconds: float = 0.0
     failure: HarnessError | None = None
@@ -59,7 +62,7 @@ def image_order(works: list[SequenceWork]) -> list[str]:
     return list(works[0].images) if len(works) == 1 else sorted(wanted, key=lambda path: (len(path), path))
 
 
-def fetch(job: Job, root: Path, read: Read, *, crop_path: str) -> Arrival:
+def fetch(job: Job, root: Path, read: Read, *, crop_path: str, pinned: bool = False) -> Arrival:
     """Read the image of a job and, on the reference path, put its crops in place; failures are told, not raised."""
     if job.failure is not None or job.image is None or all(work.failed for work in job.works):
         return Arrival(job, failure=job.failure)
@@ -74,32 +77,44 @@ def fetch(job: Job, root: Path, read: Read, *, crop_path: str) -> Arrival:
         if isinstance(work, FrameWork) and job.image in work.images:
             work.take(work.images[job.image], picture)
     if crop_path == "device":
-        return Arrival(job, (width, height), picture, done - started)
+        kept = torch.from_numpy(picture)
+        return Arrival(job, (width, height), kept.pin_memory() if pinned else kept, done - started)
     cut(picture, job)
     return Arrival(job, (width, height), None, done - started, perf_counter() - done)
 
 
 def cut(picture: Picture, job: Job) -> None:
     """Warp every crop of a picture straight to its place; one that is wanted twice is warped once and copied."""
-    coloured = {"bgr": picture}
     made: dict[tuple[object, ...], Picture] = {}
-    for work, image in _wanting(job):
-        colour = work.spec.colour
-        if colour not in coloured:
-            coloured[colour] = np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+    wanting = _wanting(job)
+    asking = [(work, image) for work, image in wanting if work.spec.colour == "rgb"]
+    area = sum(work.spec.size[0] * work.spec.size[1] * len(work.uses(image)[0]) for work, image in asking)
+    # Colours are exchanged where there are fewer pixels: in the picture, or in its crops.
+    rgb = None if area < picture.shape[0] * picture.shape[1] else _exchanged(picture)
+    for work, image in wanting:
         rows, places = work.uses(image)
         sources = work.sources(rows, places)
         for row, place, source in zip(rows.tolist(), places.tolist(), sources.tolist(), strict=True):
             slot, key = work.slot(row, place), (work.crop_key, source)
             if key in made:
                 slot[:] = made[key]
-            else:
-                made[key] = warp(coloured[colour], work.matrices[source], work.spec.size, into=slot)
+                continue
+            wants_rgb = work.spec.colour == "rgb"
+            made[key] = warp(
+                picture if rgb is None or not wants_rgb else rgb, work.matrices[source], work.spec.size, into=slot
+            )  # fmt: skip
+            if wants_rgb and rgb is None:
+                _exchanged(slot, into=slot)
 
 
-def cut_on_device(picture: Picture, job: Job, device: torch.device) -> None:
+def _exchanged(picture: Picture, *, into: Picture | None = None) -> Picture:
+    """BGR as RGB, or the other way."""
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB, dst=into), dtype=np.uint8)
+
+
+def cut_on_device(picture: torch.Tensor, job: Job, device: torch.device) -> None:
     """Upload a picture once and sample all its crops there, those that several methods share once."""
-    uploaded = torch.from_numpy(picture).to(device, non_blocking=True)
+    uploaded = picture.to(device, non_blocking=True)
     made: dict[tuple[object, ...], torch.Tensor] = {}
     for work, image in _wanting(job):
         rows, places = work.uses(image)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from torch import nn
 
 from harness.clips import Clips
 from harness.datasets.sequences import NO_TRACK, Sequence
-from harness.methods import Preset
+from harness.methods import Preset, Recurrent
 
 if TYPE_CHECKING:
     from harness.inference.loaded import Loaded
@@ -45,11 +45,11 @@ class Standing(nn.Module):
         self.module = module
         self.places = step_places(preset.support, preset.recurrent)
         with torch.inference_mode():
-            self.state: torch.Tensor = module.begin(clips)
+            self.state = cast(Recurrent, module).begin(clips)
 
     def forward(self, clips: torch.Tensor) -> Any:
         """Clips (B,T,3,H,W), of which only the frames of a step are looked at -> outputs."""
-        return self.module.step(clips[:, self.places], self.state)[0]
+        return cast(Recurrent, self.module).step(clips[:, self.places], self.state)[0]
 
 
 def in_full_swing(module: nn.Module, preset: Preset, clips: torch.Tensor) -> nn.Module:
@@ -69,7 +69,7 @@ class Past:
 
     def step(self, method: Loaded, part: slice, crops: torch.Tensor, *, mirrored: bool, normaliser: Normaliser) -> Any:
         """Outputs for rows of one frame, whose crops (B,T,H,W,3) are grey levels on the device of the network."""
-        rows = np.arange(part.start, part.stop)
+        rows, module = np.arange(part.start, part.stop), cast(Recurrent, method.module)
         known = self.work.before[rows] >= 0
         old, new = (torch.from_numpy(np.flatnonzero(which)) for which in (known, ~known))
 
@@ -81,10 +81,10 @@ class Past:
         if len(old):
             parts.append(self._carried(method, rows[known], mirrored=mirrored))
         if len(new):
-            parts.append(method.module.begin(seen(crops[new])))
+            parts.append(module.begin(seen(crops[new])))
         state = torch.cat(parts)[torch.argsort(torch.cat((old, new)))]
         places = step_places(method.preset.support, method.preset.recurrent)
-        outputs, states = method.module.step(seen(crops[:, places]), state)
+        outputs, states = module.step(seen(crops[:, places]), state)
         self._remember(rows, states, mirrored=mirrored)
         return outputs
 
@@ -95,7 +95,8 @@ class Past:
         moved = self.work.moved(rows, before, (state.shape[-1], state.shape[-2]), mirrored=mirrored)
         other = np.flatnonzero((self.work.matrices[rows] != self.work.matrices[before]).any(axis=(1, 2)))
         if len(other):
-            state[other] = method.module.carry(state[other], torch.from_numpy(moved[other]).to(state))
+            carried = cast(Recurrent, method.module).carry(state[other], torch.from_numpy(moved[other]).to(state))
+            state[other] = carried
         return state
 
     def _remember(self, rows: Integers, states: torch.Tensor, *, mirrored: bool) -> None:

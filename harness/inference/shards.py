@@ -1,4 +1,4 @@
-"""Shards: one file per finished sequence, so that the same request, run again, continues where it was stopped."""
+"""Shards: files of finished sequences, so that the same request, run again, continues where it was stopped."""
 
 from __future__ import annotations
 
@@ -8,31 +8,36 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import orjson
 
 from harness.datasets.sequences import DataSet
 from harness.errors import DataError, HarnessError, UsageError, listed
-from harness.predictions import Predictions, read_parquet, write_parquet
+from harness.inference.ranks import Ranks
+from harness.predictions import Predictions, by_sequence, concatenate, read_parquet, write_parquet
 
-__all__ = ["Shards", "in_use"]
+__all__ = ["Shards", "in_use", "in_use_by_all", "sequences_together"]
 
 
-#: Files in one folder, beyond which network disks become slow.
-_PER_FOLDER = 1000
+#: Files in one folder, beyond which network disks become slow; and files in all, beyond which sequences share one.
+_PER_FOLDER, _MOST_FILES = 1000, 65_536
 
 
 class Shards:
     """The finished sequences of one request, in a folder (None: nothing is kept).
 
-    The folder remembers the request in `request.json`; UsageError if it belongs to another one.
+    The folder remembers the request in `request.json`; UsageError if it belongs to another one. A file holds one
+    sequence, or a group of consecutive ones where there are very many: a group is written when it is complete, or at
+    the end with what there is of it, so it has to be one process that works on it.
     """
 
     def __init__(self, folder: Path | None, dataset: DataSet, request: Mapping[str, object]) -> None:
         self.folder = folder
         self.dataset = dataset
+        self._held: dict[int, dict[int, Predictions]] = {}
+        self._read: tuple[int, dict[int, Predictions]] = (-1, {})
         if folder is not None:
             with _explained(folder):
                 folder.mkdir(parents=True, exist_ok=True)
@@ -40,17 +45,30 @@ class Shards:
 
     def load(self, number: int) -> Predictions | None:
         """The predictions of a sequence that is done, else None; a damaged shard counts as not done."""
-        path = self._path(number)
-        try:
-            found = read_parquet(path) if self.folder is not None and path.is_file() else None
-        except DataError:
+        if self.folder is None:
             return None
-        return found if found is not None and found.sequence_names == (self.dataset.sequences[number].name,) else None
+        group = number // sequences_together(len(self.dataset))
+        if self._read[0] != group or number not in self._read[1]:
+            self._read = group, self._group(group)
+        return self._read[1].get(number)
 
     def save(self, number: int, predictions: Predictions) -> None:
         """Keep the predictions of a finished sequence, whole or not at all."""
-        if self.folder is not None:
-            write_parquet(predictions, self._path(number))
+        if self.folder is None:
+            return
+        together = sequences_together(len(self.dataset))
+        group = number // together
+        if group not in self._held:
+            self._held[group] = self._group(group) if together > 1 else {}
+        held = self._held[group]
+        held[number] = predictions
+        if len(held) == min(together, len(self.dataset) - group * together):
+            self._write(group)
+
+    def flush(self) -> None:
+        """Write what there is of groups that are not complete."""
+        for group in list(self._held):
+            self._write(group)
 
     def remembered(self, name: str, choose: Callable[[], int]) -> int:
         """A number that was chosen when the request was first run, so that a resumed run does as the first did."""
@@ -65,12 +83,43 @@ class Shards:
             _write(path, str(value).encode())
         return value
 
-    def _path(self, number: int) -> Path:
-        name = re.sub(r"[^\w.-]+", "_", self.dataset.sequences[number].name)
+    def _write(self, group: int) -> None:
+        held = self._held.pop(group)
+        parts = [held[number] for number in sorted(held)]
+        write_parquet(parts[0] if len(parts) == 1 else concatenate(parts), self._path(group))
+
+    def _group(self, group: int) -> dict[int, Predictions]:
+        """What the file of a group holds, by number; nothing where it is not there, damaged or of other sequences."""
+        path = self._path(group)
+        try:
+            found = read_parquet(path) if path.is_file() else None
+        except DataError:
+            found = None
+        if found is None:
+            return {}
+        together = sequences_together(len(self.dataset))
+        numbers = range(group * together, min((group + 1) * together, len(self.dataset)))
+        number_of = {self.dataset.sequences[number].name: number for number in numbers}
+        if not set(found.sequence_names) <= set(number_of):
+            return {}
+        return {number_of[name]: part for name, part in zip(found.sequence_names, by_sequence(found), strict=True)}
+
+    def _path(self, group: int) -> Path:
+        first = group * sequences_together(len(self.dataset))
+        name = re.sub(r"[^\w.-]+", "_", self.dataset.sequences[first].name)
         folder = self.folder or Path()
         if len(self.dataset) > _PER_FOLDER:
-            folder /= f"{number // _PER_FOLDER:04d}"
-        return folder / f"{number:06d}-{name}.parquet"
+            folder /= f"{group // _PER_FOLDER:04d}"
+        return folder / f"{first:06d}-{name}.parquet"
+
+
+def sequences_together(count: int) -> int:
+    """How many consecutive sequences of `count` share a file, whatever the number of processes.
+
+    >>> sequences_together(600), sequences_together(1_000_000)
+    (1, 16)
+    """
+    return max(1, -(-count // _MOST_FILES))
 
 
 def _claim(path: Path, request: Mapping[str, object]) -> None:
@@ -130,6 +179,18 @@ def in_use(folder: Path | None, *, emptied: bool = False) -> Iterator[None]:
             shutil.rmtree(folder, ignore_errors=True)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def in_use_by_all(folder: Path, ranks: Ranks, *, emptied: bool = False) -> Iterator[None]:
+    """The same for every rank of a job; the first opens the folder, and empties it where that is wanted."""
+    with ExitStack() as stack:
+        if ranks.first:
+            stack.enter_context(in_use(folder, emptied=emptied))
+        ranks.decided("folder", lambda: 1)
+        if not ranks.first:
+            stack.enter_context(in_use(folder))
+        yield
 
 
 def _opened(folder: Path, *, alone: bool) -> int:

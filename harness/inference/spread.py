@@ -34,7 +34,8 @@ def batch_spread(
         **{name: getattr(asked.boxes, name)[rows] for name in ("frame", "boxes", "scores", "track_ids")},
     )  # fmt: skip
     again, _ = predict_together(
-        [replace(asked, boxes=alone, shards=None)], replace(dataset, sequences=(dataset.sequences[number],)),
+        [replace(asked, boxes=alone, shards=None, within=None)],
+        replace(dataset, sequences=(dataset.sequences[number],)),
         settings=replace(settings, batch_size=smaller), read=read,
     )[0]  # fmt: skip
     before = found.sequence == number

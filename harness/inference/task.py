@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -11,15 +12,18 @@ import numpy as np
 import torch
 
 from harness.clips import cut_clips
+from harness.codecs import Decoded
 from harness.datasets.sequences import DataSet
 from harness.errors import HarnessError
+from harness.inference.compiling import compiled, explained, filled_up
+from harness.inference.control import together
 from harness.inference.folding import folded
 from harness.inference.intervening import Intervention
 from harness.inference.loaded import Loaded, check_finite, infer, infer_step
 from harness.inference.normalising import Normaliser
 from harness.inference.recurrence import step_places
 from harness.inference.shards import Shards
-from harness.inference.sizing import CPU_BATCH, best_batch_size
+from harness.inference.sizing import CPU_BATCH, best_batch_size, warm_up
 from harness.inference.timings import Timings
 from harness.inference.work import SequenceWork
 from harness.predictions import Predictions
@@ -34,14 +38,18 @@ __all__ = ["Task", "out_of_memory", "placed", "predictions_of"]
 _IN_FLIGHT = 2
 
 
+#: Joints (B,J,2) image px and decoded scores (B,J), both float64.
+Poses = tuple[torch.Tensor, torch.Tensor]
+
+
 @dataclass(frozen=True)
 class _Launched:
-    """A batch whose poses (B,J,2) and (B,J) may still be computed."""
+    """A batch whose poses may still be computed: one for each of the works that the outputs answer for."""
 
-    work: SequenceWork
+    works: list[SequenceWork]
     part: slice
-    joints: torch.Tensor
-    scores: torch.Tensor
+    poses: list[Poses]
+    arrived: torch.cuda.Event | None
 
 
 @dataclass
@@ -61,6 +69,8 @@ class Task:
     crop_path: str = "reference"
     probe: Intervention | None = None
     limit: int | None = None
+    control: Loaded | None = None
+    compiler: str = "none"
     parts: dict[int, Predictions] = field(default_factory=dict)
     failures: dict[int, HarnessError] = field(default_factory=dict)
     timings: Timings = field(default_factory=Timings)
@@ -68,6 +78,27 @@ class Task:
 
     def __post_init__(self) -> None:
         self._normaliser = Normaliser(self.method.preset.crop, self.device)
+
+    @cached_property
+    def _alone(self) -> Loaded:
+        """The method as it is run."""
+        return compiled(self.method, self.compiler)
+
+    @cached_property
+    def _both(self) -> Loaded:
+        """The method with its control, as both are run in one pass."""
+        return self._alone if self.control is None else compiled(together(self.method, self.control), self.compiler)
+
+    def set_up(self) -> None:
+        """Compile, and run a first batch on a GPU; neither is part of a run's time."""
+        if not self.method.preset.support:
+            return
+        how: dict[str, Any] = {"precision": self.precision, "flip": self.flip}
+        if self.compiler != "none":
+            with explained(self.method):
+                self.timings.compile = warm_up(self._both, self.device, self.batch_size, **how)
+        if self.device.type == "cuda":
+            self.timings.warm_up = warm_up(self._both, self.device, self.batch_size, **how)
 
     def work_of(self, dataset: DataSet, number: int) -> SequenceWork:
         """Cut the clips of a sequence."""
@@ -97,6 +128,8 @@ class Task:
             joint_count=len(self.method.card.skeleton),
             device=self.device if self.crop_path == "device" else torch.device("cpu"),
             step=step_places(preset.support, preset.recurrent) if preset.recurrent else None,
+            whole=self.compiler != "none",
+            pinned=self.device.type == "cuda" and self.crop_path == "reference",
         )
 
     def resumed(self, number: int) -> bool:
@@ -125,7 +158,7 @@ class Task:
         for part, crops in work.full_batches(image, size):
             if self.probe is not None:
                 crops = self.probe.crops(work, part, crops)
-            self._launched.append(_Launched(work, part, *self._poses(work, part, crops)))
+            self._launched.append(self._launch(work, part, crops))
             self.timings.clips += len(crops)
             while len(self._launched) > (_IN_FLIGHT if self.device.type == "cuda" else 0):
                 self._collect()
@@ -137,10 +170,22 @@ class Task:
         """Forget batches of a sequence that failed."""
         self._launched.clear()
 
-    def _poses(self, work: SequenceWork, part: slice, crops: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Joints (B,J,2) image px and decoded scores (B,J), both float64 on the device."""
+    def _launch(self, work: SequenceWork, part: slice, crops: torch.Tensor) -> _Launched:
+        """Compute the poses of a batch, and start their way back where that takes one."""
+        works = [work] if work.control is None else [work, work.control]
+        poses = self._poses(works, part, crops)
+        if self.device.type != "cuda":
+            return _Launched(works, part, poses, None)
+        # Copied in the order of the stream, so that a batch can be collected while the next ones are computed.
+        back = [(joints.to("cpu", non_blocking=True), scores.to("cpu", non_blocking=True)) for joints, scores in poses]
+        arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        arrived.record(torch.cuda.current_stream(self.device))
+        return _Launched(works, part, back, arrived)
+
+    def _poses(self, works: list[SequenceWork], part: slice, crops: torch.Tensor) -> list[Poses]:
+        """The poses of every work that shares the batch."""
         size = min(self.limit or len(crops), len(crops))
-        found = self._pieces(work, part, crops, size)
+        found = self._pieces(works, part, crops, size)
         if found is None:
             if size == 1:
                 raise HarnessError(
@@ -148,18 +193,21 @@ class Task:
                     f"of {self.device}; take a smaller preset, --precision bf16 or --device cpu"
                 )
             self.limit = self.timings.batch_size = -(-size // 2)
-            return self._poses(work, part, crops)
-        return torch.cat([joints for joints, _ in found]), torch.cat([scores for _, scores in found])
+            return self._poses(works, part, crops)
+        return [
+            (torch.cat([piece[place][0] for piece in found]), torch.cat([piece[place][1] for piece in found]))
+            for place in range(len(works))
+        ]
 
     def _pieces(
-        self, work: SequenceWork, part: slice, crops: torch.Tensor, size: int
-    ) -> list[tuple[torch.Tensor, torch.Tensor]] | None:
+        self, works: list[SequenceWork], part: slice, crops: torch.Tensor, size: int
+    ) -> list[list[Poses]] | None:
         """Poses of at most `size` clips at a time; None where the memory does not suffice."""
         starts = range(0, len(crops), size)
         try:
             return [
-                self._piece(
-                    work, slice(part.start + start, min(part.start + start + size, part.stop)),
+                self._computed(
+                    works, slice(part.start + start, min(part.start + start + size, part.stop)),
                     crops[start : start + size],
                 )
                 for start in starts
@@ -171,34 +219,44 @@ class Task:
             torch.cuda.empty_cache()
         return None
 
-    def _piece(self, work: SequenceWork, part: slice, crops: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _computed(self, works: list[SequenceWork], part: slice, crops: torch.Tensor) -> list[Poses]:
         started = perf_counter()
+        method, past = self._alone if len(works) == 1 else self._both, works[0].past
+        count = len(crops)
+        if self.compiler != "none" and crops.shape[1]:
+            crops = filled_up(crops, self.limit or self.batch_size)
         how: dict[str, Any] = {
             "device": self.device, "precision": self.precision, "flip": self.flip, "normaliser": self._normaliser,
         }  # fmt: skip
-        past = work.past
-        outputs = (
-            infer(self.method, crops, **how) if past is None else infer_step(self.method, crops, past, part, **how)
-        )
+        outputs = infer(method, crops, **how) if past is None else infer_step(method, crops, past, part, **how)
         computed = perf_counter()
         with torch.inference_mode():
-            decoded = self.method.codec.decode(outputs)
-            back = torch.from_numpy(work.back(part, decoded.grid)).to(self.device, non_blocking=True)
-            joints = torch.baddbmm(back[:, None, :, 2], decoded.joints.double(), back[:, :, :2].mT)
+            decoded = method.codec.decode(outputs)
+            each = zip(works, decoded if isinstance(decoded, tuple) else (decoded,), strict=True)
+            poses = [self._in_image(work, part, found, count) for work, found in each]
         self.timings.forward += computed - started
         self.timings.decode += perf_counter() - computed
-        return joints, decoded.scores.double()
+        return poses
+
+    def _in_image(self, work: SequenceWork, part: slice, decoded: Decoded, count: int) -> Poses:
+        """What was decoded for the first `count` clips, which are the rows `part`."""
+        back = torch.from_numpy(work.back(part, decoded.grid)).to(self.device, non_blocking=True)
+        joints = torch.baddbmm(back[:, None, :, 2], decoded.joints[:count].double(), back[:, :, :2].mT)
+        return joints, decoded.scores[:count].double()
 
     def _collect(self) -> None:
         """Wait for the oldest batch, check its poses and keep them."""
         started = perf_counter()
         item = self._launched.popleft()
-        joints, scores = item.joints.cpu().numpy(), item.scores.cpu().numpy()
+        if item.arrived is not None:
+            item.arrived.synchronize()
         waited = perf_counter()
-        finite = np.isfinite(joints).all(axis=(1, 2)) & np.isfinite(scores).all(axis=1)
-        if not finite.all():
-            check_finite(self.method, finite, item.work.where(item.part.start + int(np.flatnonzero(~finite)[0])))
-        item.work.keep(item.part, joints, scores)
+        for work, poses in zip(item.works, item.poses, strict=True):
+            joints, scores = (part.numpy() for part in poses)
+            finite = np.isfinite(joints).all(axis=(1, 2)) & np.isfinite(scores).all(axis=1)
+            if not finite.all():
+                check_finite(self.method, finite, work.where(item.part.start + int(np.flatnonzero(~finite)[0])))
+            work.keep(item.part, joints, scores)
         # On a GPU the network runs until its poses are here; launching it takes next to no time.
         self.timings.forward += waited - started
         self.timings.decode += perf_counter() - waited

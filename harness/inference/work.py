@@ -58,7 +58,9 @@ def balanced(count: int, batch_size: int) -> list[slice]:
 class SequenceWork:
     """A sequence while it is worked on. `number` is its place in the data set; `device` is where batches are filled.
 
-    `step` are the places in a clip that a person with a past is looked at in; None where nobody has one.
+    `step` are the places in a clip that a person with a past is looked at in; None where nobody has one. `control` is
+    the work, of the same rows, that the backbone's heatmaps of the same pass are for. `whole` batches are as
+    large as may be, but for the last; `pinned` ones are uploaded without waiting.
     """
 
     number: int
@@ -71,6 +73,9 @@ class SequenceWork:
     joint_count: int
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     step: list[int] | None = None
+    control: SequenceWork | None = None
+    whole: bool = False
+    pinned: bool = False
     done: int = 0
     failed: bool = False
     _size: tuple[int, int] | None = None
@@ -92,6 +97,9 @@ class SequenceWork:
     @cached_property
     def batches(self) -> list[slice]:
         """Clip rows of every batch; none has people of two frames where they have a past."""
+        if self.whole:
+            count, size = len(self.clips), self.batch_size
+            return [slice(start, min(start + size, count)) for start in range(0, count, size)]
         if self.step is None:
             return balanced(len(self.clips), self.batch_size)
         edges = [*np.flatnonzero(np.diff(self.clips.frame, prepend=-1)).tolist(), len(self.clips)]
@@ -240,7 +248,7 @@ class SequenceWork:
 
     def _empty(self, count: int) -> torch.Tensor:
         shape = (count, self.clips.support.shape[1], self.spec.size[1], self.spec.size[0], 3)
-        return torch.empty(shape, dtype=torch.uint8, device=self.device)
+        return torch.empty(shape, dtype=torch.uint8, device=self.device, pin_memory=self.pinned)
 
     def _check_size(self, size: tuple[int, int], rows: Integers) -> None:
         self._size = self._size or size

@@ -1,6 +1,6 @@
 """Predictions: the poses a method found, as columns; Parquet, and both PoseTrack JSON layouts in and out."""
 
-from harness.predictions.combining import concatenate, only, truth_as_predictions
+from harness.predictions.combining import by_sequence, concatenate, only, truth_as_predictions
 from harness.predictions.exporting import LAYOUTS, export_json
 from harness.predictions.importing import Pairing, import_json
 from harness.predictions.parquet import read_parquet, write_parquet
@@ -12,6 +12,7 @@ __all__ = [
     "Fault",
     "Pairing",
     "Predictions",
+    "by_sequence",
     "check_submission",
     "concatenate",
     "export_json",

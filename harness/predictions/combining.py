@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from harness.datasets.sequences import DataSet
 from harness.errors import DataError, listed
 from harness.predictions.rows import Predictions, person_numbers
 
-__all__ = ["concatenate", "only", "truth_as_predictions"]
+__all__ = ["by_sequence", "concatenate", "only", "truth_as_predictions"]
 
 
 def concatenate(parts: Sequence[Predictions]) -> Predictions:
@@ -45,6 +45,23 @@ def concatenate(parts: Sequence[Predictions]) -> Predictions:
         skeleton=parts[0].skeleton,
         whole_numbers=np.concatenate(whole) if len(whole) == len(parts) else None,
     )
+
+
+def by_sequence(predictions: Predictions) -> list[Predictions]:
+    """The predictions of every sequence on their own, as `concatenate` takes them."""
+    count = len(predictions.sequence_names)
+    edges = np.searchsorted(predictions.sequence, np.arange(count + 1))
+    parts = []
+    for place, name in enumerate(predictions.sequence_names):
+        rows = slice(int(edges[place]), int(edges[place + 1]))
+        columns = {
+            item.name: getattr(predictions, item.name)[rows]
+            for item in fields(predictions)
+            if isinstance(getattr(predictions, item.name), np.ndarray)
+        }
+        columns["sequence"] = np.zeros(rows.stop - rows.start, dtype=np.int64)
+        parts.append(replace(predictions, sequence_names=(name,), **columns))
+    return parts
 
 
 def only(predictions: Predictions, rows: NDArray[np.int64]) -> Predictions:

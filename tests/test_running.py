@@ -1,0 +1,42 @@
+"""harness predict as a library call: what one process writes, several ranks write together."""
+
+import threading
+
+from torch.distributed import HashStore
+
+from harness.inference import Ranks
+from harness.inference.shards import Shards
+from harness.predictions import read_parquet
+from harness.request import Request
+from harness.running import predict_into
+
+
+def test_ranks_share_the_sequences_and_the_first_writes(smoke_val, tmp_path, monkeypatch) -> None:
+    request = Request(method="mean_pose", dataset="synthtrack-smoke", split="train")
+    alone, opened = predict_into(request, tmp_path / "alone", layout="posetrack21")
+    store, answers, kept, save = HashStore(), {}, [], Shards.save
+
+    def saved(shards: Shards, number: int, predictions) -> None:
+        kept.append((threading.current_thread().name, number))
+        save(shards, number, predictions)
+        if len(kept) == 1:
+            turn.wait(60)  # the other rank gets its share before this one goes on
+        else:
+            turn.set()
+
+    def work(rank: int) -> None:
+        answers[rank] = predict_into(request, tmp_path / "ranks", layout="posetrack21", ranks=Ranks(rank, 2, 1, store))
+
+    turn = threading.Event()
+    monkeypatch.setattr(Shards, "save", saved)
+    threads = [threading.Thread(target=work, args=(rank,), name=str(rank)) for rank in (1, 0)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    assert answers[1] is None and answers[0][0] == alone
+    assert {name for name, _ in kept} == {"0", "1"}
+    assert sorted(number for _, number in kept) == list(range(len(opened.dataset)))
+    assert read_parquet(tmp_path / "ranks" / "predictions.parquet") == alone
+    names = [sorted(path.name for path in (tmp_path / name).rglob("*")) for name in ("alone", "ranks")]
+    assert names[0] == names[1] and "unfinished" not in names[0]
