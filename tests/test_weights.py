@@ -188,6 +188,11 @@ def test_pickled_code_is_refused_and_does_not_run(filled: nn.Module, tmp_path: P
         (b"PK\x03\x04 broken", "not a readable checkpoint"),
         (b"no checkpoint at all, a text", "not a readable checkpoint"),
         (b"\x10\x00\x00\x00\x00\x00\x00\x00{broken header}", "not a readable safetensors file"),
+        (b"\x00\x00\x00\x00\x00\x00\x00\x80{}", "not a readable safetensors file"),  # a header of 2^63 bytes
+        (b"\xff" * 8 + b"{" + b" " * 99, "not a readable safetensors file"),
+        (b"\x80\x02", "not a readable checkpoint"),
+        (b"\x80\x05\x95\x00\x00\x00\x00\x00\x00\x00\x7f.", "not a readable checkpoint"),
+        (b"PK\x05\x06" + b"\x00" * 18, "not a readable checkpoint"),  # a zip archive of nothing
     ],
 )
 def test_unreadable_files_are_named(tmp_path: Path, content: bytes, expected: str) -> None:
@@ -225,6 +230,7 @@ def test_another_hash_is_refused_before_reading(tmp_path: Path) -> None:
 def test_missing_files_and_unknown_names(tmp_path: Path) -> None:
     assert "no such file" in refusal(fresh(), tmp_path / "absent.pth")
     assert "no such file" in refusal(fresh(), "absent.pth")
+    assert "is a folder, not a checkpoint" in refusal(fresh(), tmp_path)
     with pytest.raises(UsageError, match="unknown weights 'absent'"):
         load(fresh(), "absent")
 

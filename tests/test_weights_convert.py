@@ -52,7 +52,8 @@ def test_a_release_that_lacks_a_few_tensors_is_recognised_and_they_are_named(tmp
     state = {names.theirs(key): value for key, value in module.state_dict().items()}
     gone = [key for key in state if key.startswith("diff_temporal_fuse.layers.1.conv_bn_relu3.conv.")]
     torch.save({key: value for key, value in state.items() if key not in gone}, tmp_path / "partial.pth")
-    with pytest.raises(WeightsError, match=r"2 missing: fusion\.motion\.1\.merge\.conv\.weight"):
+    theirs, ours = r"diff_temporal_fuse\.layers\.1\.conv_bn_relu3\.conv\.weight", r"fusion\.motion\.1\.merge"
+    with pytest.raises(WeightsError, match=rf"2 missing: {theirs} \(here {ours}"):
         load(network("dcpose"), tmp_path / "partial.pth")
 
 

@@ -45,11 +45,13 @@ def _read_torch(path: Path, *, pickled: bool) -> Any:
         with torch.serialization.safe_globals(numbers):
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as problem:
-        if not pickled or "unsupported" not in str(problem).lower():
-            raise WeightsError(f"{path}: not a readable checkpoint; fetch it again") from None
         named = _FORBIDDEN.search(str(problem))
+        if not pickled or named is None:
+            raise WeightsError(
+                f"{path}: not a readable checkpoint of tensors alone; fetch it again, or save its state_dict() by torch"
+            ) from None
         raise WeightsError(
-            f"{path}: refused, since it holds code or objects besides tensors{f' ({named[1]})' if named else ''}; "
+            f"{path}: refused, since it holds code or objects besides tensors ({named[1]}); "
             "load its state_dict() saved alone"
         ) from None
     except (RuntimeError, EOFError, ValueError, OSError, KeyError) as problem:

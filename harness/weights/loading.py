@@ -49,7 +49,7 @@ def load(module: nn.Module, source: str | Path, *, sha256: str | None = None) ->
     state, metadata = read_checkpoint(path)
     state = {strip_wrapper(key): value for key, value in state.items()}
     key_map = recognise(state, key_sources(module), known=module.state_dict())
-    _fill(module, _renamed(state, key_map, path), path)
+    _fill(module, *_renamed(state, key_map, path), path, key_map)
     recognised = _OWN if _OWN in metadata else key_map.source
     return LoadedWeights(entry.name if entry else "", path, digest, recognised, _note(path, entry))
 
@@ -121,22 +121,29 @@ def _check_hash(path: Path, expected: str | None) -> str:
     return digest
 
 
-def _renamed(state: State, key_map: KeyMap, path: Path) -> dict[str, torch.Tensor]:
+def _renamed(state: State, key_map: KeyMap, path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """The tensors under our names, and what each of those is called in the file."""
     state = key_map.unpack(state) if key_map.unpack else state
-    renamed = {key_map.ours(key): value for key, value in state.items()}
-    if len(renamed) < len(state):
+    called = {key_map.ours(key): key for key in state}
+    if len(called) < len(state):
         raise WeightsError(f"{path}: two keys of the {key_map.source} checkpoint mean the same tensor; it is damaged")
-    return renamed
+    return {ours: state[theirs] for ours, theirs in called.items()}, called
 
 
-def _fill(module: nn.Module, state: dict[str, torch.Tensor], path: Path) -> None:
+def _fill(
+    module: nn.Module, state: dict[str, torch.Tensor], called: Mapping[str, str], path: Path, key_map: KeyMap
+) -> None:
     """Copy a state dict into the module; only `num_batches_tracked` may be missing (torch before 0.4.1 had none)."""
     expected = module.state_dict()
     problems = {
-        "missing": [k for k in expected if k not in state and not k.endswith("num_batches_tracked")],
-        "not known to the network": [k for k in state if k not in expected],
+        "missing": [
+            _both_names(key_map.theirs(k), k)
+            for k in expected
+            if k not in state and not k.endswith("num_batches_tracked")
+        ],
+        "not known to the network": [called[k] for k in state if k not in expected],
         "of another shape": [
-            f"{k} {tuple(state[k].shape)}, expected {tuple(expected[k].shape)}"
+            f"{called[k]} {tuple(state[k].shape)}, expected {tuple(expected[k].shape)}"
             for k in expected
             if k in state and state[k].shape != expected[k].shape
         ],
@@ -145,6 +152,10 @@ def _fill(module: nn.Module, state: dict[str, torch.Tensor], path: Path) -> None
     if found:
         raise WeightsError(f"{path}: the checkpoint does not fit {type(module).__name__}; keys {'; '.join(found)}")
     module.load_state_dict({**expected, **state}, strict=True)
+
+
+def _both_names(theirs: str, ours: str) -> str:
+    return ours if theirs == ours else f"{theirs} (here {ours})"
 
 
 def _note(path: Path, entry: WeightsEntry | None) -> str:

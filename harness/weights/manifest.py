@@ -64,7 +64,8 @@ def find_weights(source: str | Path) -> tuple[Path, WeightsEntry | None]:
     if isinstance(source, Path) or Path(source).suffix or len(Path(source).parts) > 1 or Path(source).is_file():
         path = Path(source)
         if not path.is_file():
-            raise WeightsError(f"{path}: no such file; give --weights a checkpoint or one of: {', '.join(weights)}")
+            what = "is a folder, not a checkpoint" if path.is_dir() else "no such file"
+            raise WeightsError(f"{path}: {what}; give --weights a checkpoint or one of: {', '.join(weights)}")
         return path, None
     entry = weights[source]
     if not entry.path.is_file():
