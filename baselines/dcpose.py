@@ -188,6 +188,7 @@ card = register_method(
             ),
         },
         build=_build,
+        recipes={"paper": "dcpose-pt17"},
         published=(
             Published.row(
                 "posetrack17", "val", "88.0 88.7 84.1 78.4 83.0 81.4 74.2 82.8", "A: Pose-Group/DCPose@8d90d88 README",

@@ -161,6 +161,7 @@ card = register_method(
             "paper-recurrent": replace(_paper, recurrent=_FOLLOWING),
         },
         build=_build,
+        recipes={"paper": "dcpose-paper"},
         notes=_NOTES,
     )
 )

@@ -10,6 +10,7 @@ import torch
 from torch.nn.functional import mse_loss
 
 from baselines.layers.dual_stream import DualStreamNetwork, DualStreamStates
+from baselines.layers.vit_depth import vit_layer
 from baselines.layers.vitpose import BASE, LARGE
 from baselines.layers.vitpose import TINY as TINY_VITPOSE
 from harness.codecs import Targets
@@ -126,8 +127,8 @@ visual), dual_stream_final_only; or, learning in minutes, the same with dual_str
 
 The control is `vitpose` (its tiny and plain-* presets), the same backbone on one frame. Start with `--start` from a \
 ViTPose checkpoint, by any of its names (all three decoders then start as its own), or from MAE's encoder, which makes \
-the run of the notes without pose pretraining; freeze `backbone.` or some of its blocks. Layer decay of the learning \
-rate, which ViTPose trains with, is not in our trainer."""
+the run of the notes without pose pretraining; freeze `backbone.` or some of its blocks. Recipes dual_stream and \
+dual_stream-l let the learning rate fall from layer to layer, as ViTPose does."""
 
 card = register_method(
     MethodCard(
@@ -166,6 +167,8 @@ card = register_method(
             "paper-l": _paper(LARGE),
         },
         build=_build,
+        recipes={"paper": "dual_stream", "paper-l": "dual_stream-l"},
+        layer_of=vit_layer,
         notes=_NOTES,
     )
 )

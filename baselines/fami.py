@@ -126,6 +126,7 @@ card = register_method(
             "paper-affine": _affine(_paper),
         },
         build=_build,
+        recipes={"paper": "fami"},
         published=(
             _table("posetrack17", "val", "89.6 90.1 86.3 80.0 84.6 83.4 77.0 84.8", f"{_DIFFUSION} 1"),
             _table("posetrack17", "test", "86.1 86.1 81.8 77.4 79.5 79.1 73.6 80.9", _SURVEY),

@@ -165,7 +165,7 @@ card = register_method(
             "paper-heatmap-aux": _paper(1.5, codec="simcc_maps_peak"),
         },
         build=_build,
-        recipes=dict.fromkeys(("tiny", "tiny-k1", "tiny-heatmap-aux"), "fami_simcc-tiny"),
+        recipes={"tiny": "fami_simcc-tiny", "paper": "fami_simcc"},
         notes=_NOTES,
     )
 )

@@ -187,6 +187,7 @@ card = register_method(
             "vit-b-512": replace(_vit, options={**_vit.options, "channels": 512, "alignment": {"offset_groups": 16}}),
         },
         build=_build,
+        recipes={"paper": "hmta"},
         notes=_NOTES,
     )
 )

@@ -66,6 +66,7 @@ card = register_method(
             ),
         },
         build=_build,
+        recipes={"w": "hrnet"},
         recipes={"tiny-udp-offset": "hrnet-udp-offset-tiny"},
         published=(
             Published.row(

@@ -144,7 +144,14 @@ card = register_method(
             ),
         },
         build=_build,
-        recipes={"tiny": "simcc-tiny"},
+        recipes={
+            "tiny": "simcc-tiny",
+            **dict.fromkeys(("w32-256x192", "w48-256x192"), "simdr-hrnet"),
+            **dict.fromkeys(("w48-256x192-sa", "w48-384x288-sa"), "simcc-hrnet"),
+            **dict.fromkeys(("r50-256x192", "r50-384x288", "r50-upfree-256x192"), "simdr-resnet"),
+            "r50-384x288-sa": "simcc-resnet",
+            "mmpose": "simcc-mmpose",
+        },
         notes=(
             "Called SimDR (one label bin, smoothed) and SA-SimDR (Gaussian labels, presets -sa) in its code. The score "
             "of a joint is the larger of the two maxima for SimDR, the smaller for SA-SimDR. Networks on ResNet are "

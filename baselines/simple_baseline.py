@@ -79,6 +79,7 @@ card = register_method(
             "mmpose-r50-256x192": _paper(50, _SMALL, sigma=2.0, colour="rgb"),
         },
         build=_build,
+        recipes={"r": "simple_baseline", "mmpose": "simple_baseline"},
         published=(
             Published.row(
                 "posetrack17", "val", "81.7 83.4 80.0 72.4 75.3 74.8 67.1 76.7",

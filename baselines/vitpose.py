@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from baselines.layers.vit_depth import vit_layer
 from baselines.layers.vitpose import BASE, LARGE, TINY, VitposeNetwork
 from harness.methods import CropSpec, MethodCard, Preset, register_method
 
@@ -96,6 +97,8 @@ card = register_method(
             "plain-l-256x192": _plain(_small(LARGE)),
         },
         build=_build,
+        recipes={"b": "vitpose", "plain-b": "vitpose", "l": "vitpose-l", "plain-l": "vitpose-l"},
+        layer_of=vit_layer,
         notes=_NOTES,
     )
 )

@@ -15,6 +15,7 @@ from harness.datasets.columns import integers, rows_of_numbers, xyxy
 from harness.datasets.fingerprint import file_sha256
 from harness.datasets.json_files import read_json
 from harness.datasets.sequences import NO_TRACK, DataSet, Truth
+from harness.datasets.sequences import Sequence as Video
 from harness.errors import DataError
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "boxes_from_truth",
     "enlarged",
     "overlap",
+    "people_boxes",
     "revised",
     "whole_frames",
 ]
@@ -65,11 +67,7 @@ def boxes_from_truth(dataset: DataSet, *, unlabelled: bool = False) -> Boxes:
     none = np.zeros(0, dtype=np.int64)
     parts = [(none, none, np.zeros((0, 4)), none)]
     for number, sequence in enumerate(dataset.sequences):
-        truth = sequence.truth
-        factor, margin = (1.2, 1.0) if dataset.name == "posetrack17" else (1.3, 0.0)
-        boxes = _given_or_from_joints(truth, factor, margin)
-        sizes = np.array([frame.size or (np.inf, np.inf) for frame in sequence.frames]).reshape(-1, 2)
-        boxes = _clipped(boxes, sizes[truth.frame])
+        truth, boxes = sequence.truth, people_boxes(dataset, sequence)
         rows = np.flatnonzero(np.isfinite(boxes).all(axis=1) & (unlabelled | sequence.labelled[truth.frame]))
         parts.append((np.full(len(rows), number), truth.frame[rows], boxes[rows], truth.track_ids[rows]))
     sequences, frames, boxes, tracks = (np.concatenate(column) for column in zip(*parts, strict=True))
@@ -89,6 +87,15 @@ def whole_frames(dataset: DataSet) -> Boxes:
     places = np.concatenate([np.zeros(0, dtype=np.int64), *(np.flatnonzero(chosen) for chosen in frames)])
     count = len(places)
     return _boxes(sequences, places, np.zeros((count, 4)), np.ones(count), np.full(count, NO_TRACK), source=NO_BOXES)
+
+
+def people_boxes(dataset: DataSet, sequence: Video) -> NDArray[np.float64]:
+    """(N,4) boxes of a sequence's people as `boxes_from_truth` has them; NaN where there is neither box nor joint."""
+    truth = sequence.truth
+    factor, margin = (1.2, 1.0) if dataset.name == "posetrack17" else (1.3, 0.0)
+    boxes = _given_or_from_joints(truth, factor, margin)
+    sizes = np.array([frame.size or (np.inf, np.inf) for frame in sequence.frames]).reshape(-1, 2)
+    return _clipped(boxes, sizes[truth.frame])
 
 
 def boxes_from_file(

@@ -163,8 +163,9 @@ class MethodCard:
     `build(preset.options)` returns an untrained torch module; weights are loaded strictly by the harness. A method that
     is not trained by gradients has `fit(dataset)`, which returns the state dict learned from a train split. A method
     that a user's file describes has no presets but `read(path)`, which returns the card that the file makes; `file` is
-    then where `build` finds the network with its weights. `recipes` name the recipe by which each preset is trained
-    unless told otherwise; "tiny" for those it leaves out.
+    then where `build` finds the network with its weights. `recipes` name, for presets or beginnings of their names,
+    the recipe by which they are trained unless told otherwise; "tiny" for those it leaves out. `layer_of` gives the
+    layer of a parameter by its name, from the input, 0 first, and None above the last: for recipes with `layer_decay`.
     """
 
     name: str
@@ -183,10 +184,12 @@ class MethodCard:
     read: Callable[[Path], MethodCard] | None = None
     file: Path | None = None
     recipes: Mapping[str, str] = field(default_factory=dict)
+    layer_of: Callable[[str], int | None] | None = None
 
     def recipe(self, preset: str) -> str:
         """Name of the recipe by which a preset is trained unless told otherwise."""
-        return self.recipes.get(preset, "tiny")
+        known = [key for key in self.recipes if preset.startswith(key)]
+        return self.recipes[max(known, key=len)] if known else "tiny"
 
     def preset(self, name: str | None) -> tuple[str, Preset]:
         """The named preset (None: the default) with its name; UsageError names the known ones."""

@@ -24,8 +24,8 @@ from harness.training import Augmentation, Recipe, losses, train
 from harness.training.batches import Stream, plain_batch
 from harness.training.held_out import held_out_sequences
 from harness.training.losses import joint_mse, keypoint_mse, spatial_cross_entropy
-from harness.training.recipe import learning_rate
 from harness.training.samples import collect
+from harness.training.schedule import learning_rate
 from harness.training.trainer import _clips
 
 DATA = Path(__file__).parent / "data"
@@ -257,9 +257,12 @@ def test_network_learns_and_leaves_its_files(dataset, tmp_path):
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("stop_at", [7, 20, 25])
-def test_resumed_training_equals_an_unbroken_one(dataset, tmp_path, stop_at):
-    recipe = replace(QUICK, augmentation=Augmentation(), clip_norm=5.0)
+STEPPED = {"optimiser": "adam", "schedule": "steps", "milestones": (1, 2), "epochs": 3, "average": 0.9}
+
+
+@pytest.mark.parametrize(("stop_at", "choices"), [(7, {}), (20, {}), (25, STEPPED)])
+def test_resumed_training_equals_an_unbroken_one(dataset, tmp_path, stop_at, choices):
+    recipe = replace(QUICK, augmentation=Augmentation(half_body=0.3), clip_norm=5.0, **choices)
     options = {"steps": 30, "recipe": recipe, "log_every": 5, "evaluations": 3, "checkpoint_seconds": 0.0}
     whole = train(CARD, None, dataset, out=tmp_path / "whole", **options)
 

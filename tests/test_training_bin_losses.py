@@ -1,4 +1,4 @@
-"""Losses of bins: equal to the released ones, refused where outputs are no bins, and good to learn with."""
+"""Losses of bins, and others with released values: equal to those, refused for other outputs, good to learn with."""
 
 import json
 from pathlib import Path
@@ -42,6 +42,19 @@ def test_divergences_equal_the_released_ones(name, smoothing, golden):
     assert losses[name](*of_golden(smoothing)).item() == pytest.approx(VALUES[golden], rel=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("name", "prefix", "golden"),
+    [
+        ("hard_joints_mse", "", "JointsOHKM_top8_weighted"),
+        ("offset_mse", "combined_", "udp_CombinedTargetMSE_weighted"),
+    ],
+)
+def test_other_losses_of_maps_equal_the_released_ones(name, prefix, golden):
+    outputs, wanted = (torch.from_numpy(GOLDEN[f"{prefix}{what}"]) for what in ("pred", "target"))
+    weights = torch.from_numpy(GOLDEN["weight"])[:, : 5 if prefix else 17, 0]
+    assert losses[name](outputs, Targets(wanted, weights)).item() == pytest.approx(VALUES[golden], rel=1e-6)
+
+
 def test_cross_entropy_of_bins_by_hand():
     outputs = torch.log(torch.tensor([[[0.75, 0.25, 0.5, 0.25, 0.25], [0.1, 0.9, 0.2, 0.4, 0.4]]]))
     labels = torch.tensor([[[3.0, 1.0, 0.0, 2.0, 0.0], [0.0, 0.0, 0.0, 0.0, 0.0]]])
@@ -81,7 +94,11 @@ def test_targets_say_where_the_axes_end():
             "reads maps, and Identity gives vectors; take bin_cross_entropy or simcc_kl",
         ),
         ("joint_mse", "vectors and maps", "reads maps, and Identity gives vectors and maps; take a loss of the method"),
-        ("simcc_kl", "maps", "reads vectors, and Identity gives maps; take joint_mse or keypoint_mse or spatial_cross"),
+        (
+            "simcc_kl",
+            "maps",
+            "reads vectors, and Identity gives maps; take hard_joints_mse or joint_mse or keypoint_mse or",
+        ),
     ],
 )
 def test_a_loss_of_another_form_is_refused(name, form, line):

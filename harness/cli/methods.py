@@ -57,6 +57,7 @@ def show_method(name: str, style: str) -> None:
         emit_rows(
             [_counted(_marked(key, card), preset, *counted[key]) for key, preset in card.presets.items()], "table"
         )
+        _show_recipes(card, [key for key in card.presets if counted[key][0]])
     if card.published:
         click.echo("\nPublished (percent AP)")
         emit_rows(
@@ -66,6 +67,22 @@ def show_method(name: str, style: str) -> None:
         click.echo("\nRead in (tier A: the authors' own; B: quoted by others)")
         for number, row in enumerate(card.published, start=1):
             click.echo(f"{number:>3}  {row.source}")
+
+
+def _show_recipes(card: MethodCard, presets: list[str]) -> None:
+    """By what `harness train` trains the presets that have something to train."""
+    if card.fit is not None or not presets:
+        return
+    from harness.training import about_recipe
+
+    by_recipe: dict[str, list[str]] = {}
+    for preset in presets:
+        by_recipe.setdefault(card.recipe(preset), []).append(preset)
+    click.echo("\nTrained by (harness train --recipe; --list-recipes shows others)")
+    emit_rows(
+        [{"recipe": name, "presets": ", ".join(names[:3]) + (" ..." if names[3:] else ""), "what": about_recipe(name)}
+         for name, names in by_recipe.items()], "table",
+    )  # fmt: skip
 
 
 def _row(card: MethodCard) -> dict[str, Any]:

@@ -87,7 +87,8 @@ def training_bar(title: str) -> Iterator[Callable[[Any], None]]:
         def tell(state: Any) -> None:
             nonlocal held_out
             if state.held_out_pckh is not None:
-                held_out = f", held out {100 * state.held_out_pckh:.1f}%"
+                ap = "" if state.held_out_ap is None else f" (AP {100 * state.held_out_ap:.1f})"
+                held_out = f", held out {100 * state.held_out_pckh:.1f}%{ap}"
             detail = f"loss {state.loss:.3f}{held_out}, {state.clips_per_second:.0f} clips/s"
             report(state.step, state.steps, detail)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,13 +12,24 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.cli.options import data_root_option
-from harness.cli.output import note, training_bar
+from harness.cli.output import emit_rows, note, training_bar
+from harness.errors import UsageError
 
 if TYPE_CHECKING:
     from harness.datasets import DataSet
     from harness.methods import MethodCard
+    from harness.training import Recipe
 
 __all__ = ["command"]
+
+
+def _list_recipes(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    """Print every recipe and what it says of itself."""
+    if wanted:
+        from harness.training import about_recipe, recipes
+
+        emit_rows([{"recipe": name, "what it is": about_recipe(name)} for name in recipes], "table")
+        context.exit()
 
 
 @click.command("train")
@@ -25,42 +39,79 @@ __all__ = ["command"]
               help="A name of `harness data list`.")  # fmt: skip
 @data_root_option
 @click.option("--split", default="train", show_default=True, help="Split to learn from; some of it is held out.")
+@click.option("--live", is_flag=True,
+              help="Draw the embedded data set anew for this --seed, and leave none of it on the disk.")  # fmt: skip
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="Folder; trained/METHOD-PRESET-seedN if not given."
 )
-@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Budget in minutes (default 10).")
+@click.option("--recipe", metavar="NAME|FILE.toml",
+              help="How to train: a name of --list-recipes or a file; the preset's own if not given. "
+                   "The options below change single entries of it.")  # fmt: skip
+@click.option("--list-recipes", is_flag=True, is_eager=True, expose_value=False, callback=_list_recipes,
+              help="List the recipes (tiny, hrnet, dcpose-pt17, fami ...) and exit.")  # fmt: skip
+@click.option("--minutes", type=click.FloatRange(min=0, min_open=True),
+              help="Budget in minutes (10, where the recipe has no epochs).")  # fmt: skip
 @click.option("--epochs", type=click.FloatRange(min=0, min_open=True), help="Budget in epochs instead.")
 @click.option("--steps", type=click.IntRange(1), help="Budget in steps instead.")
-@click.option("--recipe", metavar="NAME|FILE.toml",
-              help="How to train: a recipe's name or a file; the preset's own (`harness methods show M`) if not given. "
-                   "The options below change single entries of it.")  # fmt: skip
 @click.option("--loss", help="A registered loss.")
 @click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), help="Peak learning rate.")
-@click.option("--batch-size", type=click.IntRange(1), help="Clips per step.")
+@click.option("--batch-size", type=click.IntRange(1), help="Clips per step, over all processes.")
+@click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), help="What forward and backward compute in.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--start", type=click.Path(path_type=Path),
               help="Weights (safetensors) to start from, of the method or of a part such as its backbone.")  # fmt: skip
 @click.option("--freeze", multiple=True, metavar="PREFIX",
               help="Parameters to leave as they are, e.g. 'backbone.'; may be given more than once.")  # fmt: skip
+@click.option("--moving-norms/--still-norms", default=None,
+              help="Whether batch norms of frozen parts go on learning, as in some releases.")  # fmt: skip
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--threads", type=click.IntRange(1), help="CPU threads.")
 @click.option("--resume/--restart", default=True, show_default=True, help="Go on with an unfinished training.")
-def command(method: str, dataset: str, data_root: Path | None, split: str, output: Path | None, **asked: Any) -> None:
+def command(
+    method: str, dataset: str, data_root: Path | None, split: str, live: bool, output: Path | None, **asked: Any
+) -> None:
     """Train a method and write its weights, curves and training record.
 
-    An interrupted training continues with the same command, to the same curve. `harness eval --weights FILE` uses
-    the result. Methods without gradients, such as mean_pose, are fitted.
+    An interrupted training continues with the same command, to the same curve; `torchrun --nproc-per-node N -m harness
+    train ...` shares its batches among N processes. `harness eval --weights FILE` uses the result. Methods without
+    gradients, such as mean_pose, are fitted.
     """
     from harness.datasets import open_dataset
     from harness.methods import methods
 
     card = methods[method]
     preset, _ = card.preset(asked.pop("preset"))
-    data = open_dataset(dataset, split, root=data_root)
-    folder = output or Path("trained") / f"{method}-{preset}-seed{asked['seed']}"
-    weights = _fit(card, data, folder) if card.fit else _train(card, preset, data, folder, **asked)
-    click.echo(weights)
-    note(f"use it: harness eval --method {method} --preset {preset} --weights {weights}")
+    recipe = None if card.fit else _recipe(card, preset, asked)  # wrong names first, data later
+    with ExitStack() as stack:
+        root = _drawn(stack, dataset, split, data_root, asked["seed"]) if live else data_root
+        data = open_dataset(dataset, split, root=root)
+        folder = output or Path("trained") / f"{method}-{preset}-seed{asked['seed']}"
+        weights = _fit(card, data, folder) if recipe is None else _train(card, preset, data, folder, recipe, **asked)
+    if weights is not None:
+        click.echo(weights)
+        note(f"use it: harness eval --method {method} --preset {preset} --weights {weights}")
+
+
+def _recipe(card: MethodCard, preset: str, asked: dict[str, Any]) -> Recipe:
+    """The recipe asked for, or the preset's own, with what single options change (and are taken from `asked` for)."""
+    from harness.training import open_recipe
+
+    changes = {name: asked.pop(name) for name in ("loss", "learning_rate", "batch_size", "precision", "moving_norms")}
+    changes["frozen"] = asked.pop("freeze") or None
+    followed = open_recipe(asked.pop("recipe") or card.recipe(preset))
+    return replace(followed, **{key: value for key, value in changes.items() if value is not None})
+
+
+def _drawn(stack: ExitStack, dataset: str, split: str, data_root: Path | None, seed: int) -> Path:
+    """A folder of the embedded data set that goes with the stack, drawn by a seed that no split on the disk has."""
+    from harness.datasets.synthtrack import make
+
+    family, _, preset = dataset.partition("-")
+    if family != "synthtrack" or data_root is not None:
+        raise UsageError("--live draws the embedded data set: take --dataset synthtrack[-PRESET] and no --data-root")
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="synthtrack-")))
+    note(f"drawing {dataset} {split} for seed {seed}")
+    return make(preset or "standard", split, folder / "drawn", seed=1000 + seed)
 
 
 def _fit(card: MethodCard, data: DataSet, folder: Path) -> Path:
@@ -72,26 +123,34 @@ def _fit(card: MethodCard, data: DataSet, folder: Path) -> Path:
 
 
 def _train(
-    card: MethodCard, preset: str, data: DataSet, folder: Path, *, minutes: float | None, epochs: float | None,
-    steps: int | None, recipe: str | None, loss: str | None,
-    learning_rate: float | None, batch_size: int | None, freeze: tuple[str, ...],
-    **options: Any,
-) -> Path:  # fmt: skip
-    from harness.training import open_recipe, train
+    card: MethodCard, preset: str, data: DataSet, folder: Path, recipe: Recipe, *, minutes: float | None,
+    epochs: float | None, steps: int | None, **options: Any,
+) -> Path | None:  # fmt: skip
+    """Train and draw the curves; nothing comes of the processes beside the first."""
+    from harness.training import train
 
-    choices: dict[str, Any] = {
-        "loss": loss,
-        "learning_rate": learning_rate,
-        "batch_size": batch_size,
-        "frozen": freeze or None,
-    }
-    followed = open_recipe(recipe or card.recipe(preset))
-    followed = replace(followed, **{key: value for key, value in choices.items() if value is not None})
-    seconds = 60 * minutes if minutes is not None else 600.0 if epochs is None and steps is None else None
+    given = (minutes, epochs, steps) != (None, None, None)
+    seconds = 60 * minutes if minutes is not None else None if given or recipe.epochs is not None else 600.0
     with training_bar(f"{card.name} ({preset})") as tell:
         done = train(
-            card, preset, data, out=folder, recipe=followed, seconds=seconds, epochs=epochs, steps=steps,
-            progress=tell, **options,
+            card, preset, data, out=folder, recipe=recipe, seconds=seconds, epochs=epochs, steps=steps,
+            progress=_drawing(tell, folder, f"{card.title} ({preset})"), **options,
         )  # fmt: skip
-    note(f"held-out PCKh@0.5: {100 * done.held_out_pckh:.1f} %; record: {folder / 'record.json'}")
+    if not done.record:
+        return None
+    ap = "" if done.held_out_ap is None else f", AP {100 * done.held_out_ap:.1f}"
+    note(f"held-out PCKh@0.5: {100 * done.held_out_pckh:.1f} %{ap}; {folder / 'record.json'}, {folder / 'curves.png'}")
     return done.weights
+
+
+def _drawing(tell: Callable[[Any], None], folder: Path, title: str) -> Callable[[Any], None]:
+    """`tell`, and after every evaluation a new drawing of the curves."""
+
+    def report(state: Any) -> None:
+        tell(state)
+        if state.held_out_pckh is not None:
+            from harness.report.training_curves import draw_training_curves
+
+            draw_training_curves(folder / "log.csv", folder / "curves.png", title=title)
+
+    return report

@@ -10,14 +10,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from harness.training import bin_losses as _bin_losses  # noqa: F401  (registers its losses)
-from harness.training import offset_losses as _offset_losses  # noqa: F401  (registers its losses)
 from harness.training.losses import Loss, StatesLoss, losses, register_loss
 from harness.training.recipe import Augmentation, Recipe
-from harness.training.recipes import open_recipe, recipes, register_recipes
+from harness.training.recipes import about_recipe, open_recipe, recipes, register_recipes
 
 if TYPE_CHECKING:
     from harness.training.keeper import Trained
-    from harness.training.trainer import Report, train
+    from harness.training.loop import Report, train
 
 __all__ = [
     "Augmentation",
@@ -26,6 +25,7 @@ __all__ = [
     "Report",
     "StatesLoss",
     "Trained",
+    "about_recipe",
     "losses",
     "open_recipe",
     "recipes",
@@ -34,7 +34,7 @@ __all__ = [
     "train",
 ]
 
-_LATER = {"Report": "trainer", "Trained": "keeper", "train": "trainer"}
+_LATER = {"Report": "loop", "Trained": "keeper", "train": "loop"}
 
 
 def __getattr__(name: str) -> Any:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from harness.inference.crops import centre_and_scale, crop_matrices, transform, warp
 from harness.methods import CropSpec
 from harness.skeletons import Skeleton
+from harness.training.half_body import half_body_regions
 from harness.training.recipe import Augmentation
 from harness.training.samples import Samples
 
@@ -34,7 +35,10 @@ class Batch:
 
 @dataclass(frozen=True)
 class Stream:
-    """An endless, seeded stream of batches: every sample once per epoch, in a new order each time."""
+    """An endless, seeded stream of batches: every sample once per epoch, in a new order each time.
+
+    Of `ranks` processes each takes every so manieth sample of a batch, as the whole batch would have it.
+    """
 
     samples: Samples
     crop: CropSpec
@@ -43,9 +47,11 @@ class Stream:
     augmentation: Augmentation
     batch_size: int
     seed: int
+    rank: int = 0
+    ranks: int = 1
 
     def rows(self, step: int) -> NDArray[np.int64]:
-        """(B,) samples of a step."""
+        """(B,) samples of a step, over all processes."""
         places = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
         count = len(self.samples)
         epochs = places // count
@@ -55,12 +61,10 @@ class Stream:
         return np.array([orders[epoch][place % count] for epoch, place in zip(epochs.tolist(), places, strict=True)])
 
     def batch(self, step: int) -> Batch:
-        """The batch of a step."""
+        """The batch of a step, or this process's part of it."""
         rows, how, count = self.rows(step), self.augmentation, self.batch_size
         draw = np.random.default_rng([self.seed, 2, step])
-        centre, scale = centre_and_scale(
-            self.samples.boxes[rows], self.crop.size, enlarge=self.crop.enlarge, aspect=self.crop.aspect
-        )
+        centre, scale = self._regions(rows, step)
         factor = np.clip(1 + how.scale * draw.standard_normal(count), 1 - how.scale, 1 + how.scale)
         turns = np.clip(how.rotation * draw.standard_normal(count), -2 * how.rotation, 2 * how.rotation)
         turns *= draw.random(count) < how.rotation_probability
@@ -70,7 +74,28 @@ class Stream:
         gain *= draw.uniform(1 - how.colour, 1 + how.colour, (count, 1))
         bias = np.repeat(draw.uniform(-how.colour / 2, how.colour / 2, (count, 1)), 3, axis=1)
         region = (centre + offset).astype(np.float32), (scale * factor[:, None]).astype(np.float32)
-        return _cut(self, rows, *region, turns, flipped, gain.astype(np.float32), bias.astype(np.float32))
+        own = slice(self.rank, None, self.ranks)
+        return _cut(
+            self, rows[own], region[0][own], region[1][own], turns[own], flipped[own],
+            gain[own].astype(np.float32), bias[own].astype(np.float32),
+        )  # fmt: skip
+
+    def _regions(self, rows: NDArray[np.int64], step: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Centres and scales (B,2): of the boxes, or of half a body where that is drawn."""
+        centre, scale = centre_and_scale(
+            self.samples.boxes[rows], self.crop.size, enlarge=self.crop.enlarge, aspect=self.crop.aspect
+        )
+        if not self.augmentation.half_body:
+            return centre, scale
+        # Apart from the other draws, so that these do not depend on whether there is a half body.
+        draw = np.random.default_rng([self.seed, 3, step])
+        wanted = draw.random(len(rows)) < self.augmentation.half_body
+        # Upstream draws from a normal distribution here, so that the upper half comes up in 69 of 100.
+        upper = draw.standard_normal(len(rows)) < 0.5
+        joints, annotated = self.samples.joints[rows], self.samples.annotated[rows]
+        possible, *half = half_body_regions(joints, annotated, self.skeleton, self.crop.size, upper=upper)
+        taken = (wanted & possible)[:, None]
+        return np.where(taken, half[0], centre), np.where(taken, half[1], scale)
 
 
 def plain_batch(stream: Stream, rows: NDArray[np.int64]) -> Batch:

@@ -71,8 +71,9 @@ def bin_cross_entropy(logits: torch.Tensor, labels: torch.Tensor, weights: torch
 
 
 def _both_axes(axis_loss: AxisLoss, outputs: torch.Tensor, targets: Targets) -> torch.Tensor:
-    axes = zip(outputs.split(targets.sections, dim=-1), targets.values.split(targets.sections, dim=-1), strict=True)
-    (x, labels_x), (y, labels_y) = axes
+    first = targets.sections[0]
+    x, y = outputs[..., :first], outputs[..., first:]
+    labels_x, labels_y = targets.values[..., :first], targets.values[..., first:]
     return axis_loss(x, labels_x, targets.weights) + axis_loss(y, labels_y, targets.weights)
 
 

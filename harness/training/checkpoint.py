@@ -1,4 +1,4 @@
-"""Checkpoints that a training continues from as if it had never stopped, and the files it leaves."""
+"""Checkpoints that a training continues from as if it had never stopped, and the curves it leaves."""
 
 from __future__ import annotations
 
@@ -8,15 +8,29 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
 from harness.errors import UsageError, WeightsError, listed
+from harness.training.recipe import Recipe, plain_recipe
 
-__all__ = ["LOG_COLUMNS", "Progress", "restore", "save_checkpoint", "write_log"]
+__all__ = ["LOG_COLUMNS", "Progress", "Stateful", "restore", "save_checkpoint", "write_atomically", "write_log"]
 
-LOG_COLUMNS = ("step", "seconds", "learning_rate", "loss", "held_out_pckh")
+LOG_COLUMNS = ("step", "seconds", "learning_rate", "loss", "held_out_pckh", "held_out_ap")
+
+#: What descriptions of presets did not say when the first checkpoints were written, as it stands at its default.
+_LATER = (", recurrent=()",)
+
+
+class Stateful(Protocol):
+    """A part of a training that a checkpoint holds: network, optimiser, loss scaler, average."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything it depends on."""
+
+    def load_state_dict(self, state_dict: dict[str, Any], /) -> Any:
+        """Put it back."""
 
 
 @dataclass
@@ -37,40 +51,44 @@ def write_atomically(path: Path, content: bytes) -> None:
     temporary.replace(path)
 
 
-def save_checkpoint(
-    path: Path,
-    module: torch.nn.Module,
-    optimiser: torch.optim.Optimizer,
-    progress: Progress,
-    identity: Mapping[str, Any],
-) -> None:
+def save_checkpoint(path: Path, parts: Mapping[str, Stateful], progress: Progress, identity: Mapping[str, Any]) -> None:
     """Write everything that the next step depends on."""
     buffer = io.BytesIO()
-    state = {"module": module.state_dict(), "optimiser": optimiser.state_dict()}
-    torch.save({**state, "progress": vars(progress), "identity": dict(identity)}, buffer)
+    states = {name: part.state_dict() for name, part in parts.items()}
+    torch.save({**states, "progress": vars(progress), "identity": dict(identity)}, buffer)
     write_atomically(path, buffer.getvalue())
 
 
-def restore(
-    path: Path, module: torch.nn.Module, optimiser: torch.optim.Optimizer, identity: Mapping[str, Any]
-) -> Progress:
+def restore(path: Path, parts: Mapping[str, Stateful], identity: Mapping[str, Any]) -> Progress:
     """Put a checkpoint back; UsageError if it is of another training, WeightsError if it cannot be read."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        found = state["identity"]
+        found = _as_now(state["identity"])
     except Exception as error:
         raise WeightsError(
             f"{path}: not a readable checkpoint ({type(error).__name__}); delete it to start anew"
         ) from None
-    different = sorted(key for key in identity.keys() | found.keys() if identity.get(key) != found.get(key))
+    wanted = _as_now(identity)
+    different = sorted(key for key in wanted.keys() | found.keys() if wanted.get(key) != found.get(key))
     if different:
         raise UsageError(
             f"{path}: is of another training ({listed(different)} differ); "
             "choose another output folder or do not resume"
         )
-    module.load_state_dict(state["module"])
-    optimiser.load_state_dict(state["optimiser"])
+    for name, part in parts.items():
+        if name in state:  # checkpoints from before mixed precision have no scaler
+            part.load_state_dict(state[name])
     return Progress(**state["progress"])
+
+
+def _as_now(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """An identity as it would be written today: choices that did not exist stand at their defaults."""
+    known, recipe = plain_recipe(Recipe()), identity.get("recipe") or {}
+    augmentation = {**known["augmentation"], **recipe.get("augmentation", {})}
+    content = str(identity.get("preset_content"))
+    for later in _LATER:
+        content = content.replace(later, "")
+    return {**identity, "preset_content": content, "recipe": {**known, **recipe, "augmentation": augmentation}}
 
 
 def write_log(path: Path, progress: Progress) -> None:

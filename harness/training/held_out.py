@@ -1,4 +1,4 @@
-"""The held-out part of a training split, and how good a network is on it."""
+"""The held-out part of a training split, and how good a network is on it: by the engine and scorer of every run."""
 
 from __future__ import annotations
 
@@ -6,11 +6,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from harness.boxes import boxes_from_truth
+from harness.datasets.sequences import DataSet
+from harness.inference import Settings, predict
 from harness.inference.crops import image_matrices, transform
 from harness.inference.loaded import Loaded, infer
+from harness.predictions import only
+from harness.scoring.protocols import score
 from harness.training.batches import Stream, plain_batch
 
-__all__ = ["held_out_sequences", "percent_correct"]
+__all__ = ["average_precision", "held_out_sequences", "percent_correct"]
 
 
 def held_out_sequences(count: int, share: float) -> NDArray[np.int64]:
@@ -21,6 +26,18 @@ def held_out_sequences(count: int, share: float) -> NDArray[np.int64]:
     """
     number = min(max(round(count * share), 1), count - 1) if share > 0 else 0
     return ((np.arange(number) + 0.5) * count / max(number, 1)).astype(np.int64)
+
+
+def average_precision(method: Loaded, dataset: DataSet, *, device: torch.device) -> float:
+    """poseval's AP (0..1) on true boxes, as `harness eval` would have it without flip test."""
+    neighbours = bool(method.preset.box_offset or method.preset.recurrent)
+    boxes = boxes_from_truth(dataset, unlabelled=neighbours)
+    settings = Settings(batch_size=64, device=str(device))
+    found, _ = predict(method, dataset, boxes, flip=False, settings=settings)
+    labelled = [sequence.labelled for sequence in dataset.sequences]
+    places = zip(found.sequence.tolist(), found.frame.tolist(), strict=True)
+    kept = np.flatnonzero([labelled[number][frame] for number, frame in places])
+    return score(dataset, only(found, kept), tracking=False).value("ap") / 100
 
 
 def percent_correct(method: Loaded, stream: Stream, *, device: torch.device, limit: int = 1500) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,10 +18,14 @@ __all__ = [
     "Loss",
     "StatesLoss",
     "check_loss",
+    "hard_joints_mse",
+    "in_single_precision",
     "joint_mse",
     "keypoint_mse",
     "loss_of",
     "losses",
+    "offset_mse",
+    "outputs_for",
     "register_loss",
     "spatial_cross_entropy",
 ]
@@ -47,11 +51,27 @@ class StatesLoss:
 
 def loss_of(name: str, module: torch.nn.Module, clips: torch.Tensor, targets: Targets) -> torch.Tensor:
     """The named loss of a network on clips; UsageError where it reads states that the network does not give."""
-    loss = losses[name]
-    if not isinstance(loss, StatesLoss):
-        return loss(module(clips), targets)
+    return losses[name](outputs_for(name, module, clips), targets)
+
+
+def outputs_for(name: str, module: torch.nn.Module, clips: torch.Tensor) -> Any:
+    """What the named loss reads: outputs of the network or, for a StatesLoss, all its states."""
+    if not isinstance(losses[name], StatesLoss):
+        return module(clips)
     _check_states(name, module)
-    return loss(module(clips, states=True), targets)
+    return module(clips, states=True)
+
+
+def in_single_precision(states: Any) -> Any:
+    """Outputs or states with every half-precision tensor as float32, so that a loss need not know of autocast."""
+    if isinstance(states, torch.Tensor):
+        return states.float() if states.is_floating_point() else states
+    if isinstance(states, tuple | list):
+        parts = [in_single_precision(item) for item in states]
+        return type(states)(*parts) if hasattr(states, "_fields") else type(states)(parts)
+    if isinstance(states, Mapping):
+        return {key: in_single_precision(item) for key, item in states.items()}
+    return states
 
 
 def check_loss(name: str, module: torch.nn.Module, form: Form) -> None:
@@ -97,6 +117,29 @@ def keypoint_mse(outputs: torch.Tensor, targets: Targets) -> torch.Tensor:
     return (error.square() * weights).mean()
 
 
+def hard_joints_mse(outputs: torch.Tensor, targets: Targets) -> torch.Tensor:
+    """HRNet's OHKM: half the squared error of the 8 joints of each sample that are worst (hrnet.md 4).
+
+    >>> wanted = torch.arange(10.0).view(1, 10, 1, 1)
+    >>> hard_joints_mse(torch.zeros(1, 10, 1, 1), Targets(wanted, torch.ones(1, 10))).item()
+    17.75
+    """
+    weights = targets.weights[:, :, None, None]
+    errors: torch.Tensor = 0.5 * ((outputs - targets.values) * weights).square().mean((2, 3))
+    return errors.topk(min(8, errors.shape[1])).values.mean()
+
+
+def offset_mse(outputs: torch.Tensor, targets: Targets) -> torch.Tensor:
+    """UDP's for a heatmap and two offset maps of each joint; offsets count within the disc alone (codecs.md 5)."""
+    weights = targets.weights[:, :, None, None]
+    heat, x, y = (outputs[:, channel::3] for channel in range(3))
+    wanted, x_wanted, y_wanted = (targets.values[:, channel::3] for channel in range(3))
+    disc = weights * wanted
+    errors = (weights * heat - disc, disc * (x - x_wanted), disc * (y - y_wanted))
+    total: torch.Tensor = 0.5 * torch.stack([error.square().mean() for error in errors]).sum()
+    return total
+
+
 def spatial_cross_entropy(outputs: torch.Tensor, targets: Targets) -> torch.Tensor:
     """Cross-entropy between softmax over all cells of a map and the normalised target, mean over the known joints.
 
@@ -109,8 +152,10 @@ def spatial_cross_entropy(outputs: torch.Tensor, targets: Targets) -> torch.Tens
 
 
 for _name, _loss in (
+    ("hard_joints_mse", hard_joints_mse),
     ("joint_mse", joint_mse),
     ("keypoint_mse", keypoint_mse),
     ("spatial_cross_entropy", spatial_cross_entropy),
 ):
     register_loss(_name, _loss, form="maps")
+register_loss("offset_mse", offset_mse, form="offset maps")

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
-__all__ = ["Augmentation", "Recipe", "learning_rate"]
+import orjson
+
+from harness.errors import UsageError
+
+__all__ = ["OPTIMISERS", "PRECISIONS", "SCHEDULES", "Augmentation", "Recipe", "check_recipe", "plain_recipe"]
+
+OPTIMISERS = ("adamw", "adam")
+SCHEDULES = ("cosine", "linear", "constant", "steps")
+PRECISIONS = ("fp32", "bf16", "fp16")
 
 
 @dataclass(frozen=True)
@@ -14,7 +22,8 @@ class Augmentation:
 
     `scale` s: factor clip(1 + s n, 1 - s, 1 + s); `rotation` r degrees: clip(r n, -2 r, 2 r) with
     `rotation_probability`, n being standard normal (hrnet.md 4); `shift`: uniform within this share of the crop's
-    sides; `flip` probability; `colour`: gain of each channel and of all uniform within 1 +- this, brightness +- half.
+    sides; `flip` probability; `colour`: gain of each channel and of all uniform within 1 +- this, brightness +- half;
+    `half_body`: probability of looking at the upper or the lower body alone, where more than 8 joints are known.
     """
 
     scale: float = 0.12
@@ -23,14 +32,21 @@ class Augmentation:
     shift: float = 0.05
     flip: float = 0.5
     colour: float = 0.2
+    half_body: float = 0.0
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained: AdamW, linear warm-up, cosine decay to zero.
+    """How a network is trained. Each default is what was done before there was a choice, so old checkpoints go on.
 
-    `frozen` are prefixes of parameter names that keep their values, with their batch norms in evaluation mode;
-    `clip_norm` bounds the gradient's norm; `held_out` is the share of training sequences kept for evaluation.
+    `warm_up` steps rise linearly to `learning_rate`; then `schedule` "cosine" and "linear" fall to zero, "steps"
+    multiplies by `decay` at every one of `milestones`, which are epochs of `epochs`: another budget compresses them.
+    `clip_norm` bounds the gradient's norm. `held_out` is the share of training sequences kept for evaluation.
+    `frozen` are prefixes of parameter names that keep their values; their batch norms keep their statistics too,
+    unless `moving_norms`, as some releases have it. `layer_decay`: the learning rate of each layer of a transformer is
+    this times that of the layer above. `undecayed`: parts of names without weight decay, beside vectors, which have
+    none. `precision`: what forward and backward compute in. `average`: decay of a moving average of the weights, which
+    is then what is evaluated and shipped.
     """
 
     loss: str = "spatial_cross_entropy"
@@ -43,16 +59,36 @@ class Recipe:
     minimum_joints: int = 6
     frozen: tuple[str, ...] = ()
     augmentation: Augmentation = field(default_factory=Augmentation)
+    optimiser: str = "adamw"
+    betas: tuple[float, float] = (0.9, 0.999)
+    schedule: str = "cosine"
+    milestones: tuple[float, ...] = ()
+    decay: float = 0.1
+    epochs: float | None = None
+    layer_decay: float | None = None
+    undecayed: tuple[str, ...] = ()
+    moving_norms: bool = False
+    precision: str = "fp32"
+    average: float | None = None
 
 
-def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
-    """Learning rate of a step, 0-based, of `steps`.
+def check_recipe(recipe: Recipe) -> None:
+    """Raise UsageError, one line, for a value that a recipe cannot have."""
+    for name, known in (("optimiser", OPTIMISERS), ("schedule", SCHEDULES), ("precision", PRECISIONS)):
+        if getattr(recipe, name) not in known:
+            raise UsageError(f"{name} of a recipe is '{getattr(recipe, name)}', expected {' or '.join(known)}")
+    if (recipe.schedule == "steps") != bool(recipe.milestones):
+        raise UsageError('schedule "steps" and milestones belong together in a recipe; give both or neither')
+    if recipe.milestones and recipe.epochs is None:
+        raise UsageError(f"milestones {list(recipe.milestones)} of a recipe are epochs; say of how many with epochs")
+    for name in ("layer_decay", "average"):
+        if (value := getattr(recipe, name)) is not None and not 0 < value < 1:
+            raise UsageError(f"{name} of a recipe is {value}, expected a number between 0 and 1")
+    if recipe.batch_size < 1 or recipe.learning_rate <= 0 or not 0 < recipe.held_out < 1:
+        raise UsageError("a recipe needs batch_size >= 1, learning_rate > 0 and held_out between 0 and 1")
 
-    >>> recipe = Recipe(learning_rate=1.0, warm_up=4)
-    >>> [round(learning_rate(recipe, step, 12), 3) for step in (0, 3, 4, 8, 11)]
-    [0.25, 1.0, 1.0, 0.5, 0.038]
-    """
-    if step < recipe.warm_up:
-        return recipe.learning_rate * (step + 1) / recipe.warm_up
-    progress = (step - recipe.warm_up) / max(steps - recipe.warm_up, 1)
-    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+
+def plain_recipe(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as JSON values."""
+    plain: dict[str, Any] = orjson.loads(orjson.dumps(asdict(recipe)))
+    return plain

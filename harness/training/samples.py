@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.boxes import people_boxes
 from harness.clips import Clips, cut_clips
 from harness.datasets.sequences import DataSet, Frame, Sequence
 from harness.errors import DataError
@@ -16,10 +18,11 @@ from harness.inference.ahead import run_ahead
 from harness.inference.crops import UNIT, centre_and_scale, warp
 from harness.inference.images import read_image
 from harness.methods import CropSpec, Preset
+from harness.training.recipe import Augmentation
 
-__all__ = ["REACH", "Samples", "collect"]
+__all__ = ["REACH", "Samples", "collect", "reach_of"]
 
-#: Sides of the kept window in units of the box: what a crop can show after scaling, turning and shifting.
+#: Sides of the kept window in units of the box: what a crop can show after mild scaling, turning and shifting.
 REACH = 1.6
 
 #: Above this many bytes pictures are kept as JPEG, at a tenth of the size and some milliseconds per batch.
@@ -66,18 +69,21 @@ def collect(
     preset: Preset,
     *,
     minimum_joints: int = 6,
+    reach: float = REACH,
     workers: int = 2,
     progress: Callable[[int, int], None] | None = None,
 ) -> Samples:
-    """The people of a split with a box and at least `minimum_joints` annotated joints; each frame is read once.
+    """The people of a split with at least `minimum_joints` annotated joints; each frame is read once.
 
-    `progress` is called with (sequences done, sequences). Raises DataError for a split without such people.
+    Only labelled frames have people to learn from; the frames round them need no labels. Where the files have no boxes
+    they are the extents of the joints, as in an evaluation. Kept is a window of `reach` times the box. `progress` is
+    called with (sequences done, sequences). Raises DataError for a split without such people.
     """
     parts: list[Samples] = []
-    packed = _raw_bytes(dataset, preset) > ROOM
+    packed = _raw_bytes(dataset, preset, reach) > ROOM
 
     def read(number: int) -> Samples:
-        return _of_sequence(dataset, number, preset, minimum_joints, packed)
+        return _of_sequence(dataset, number, preset, minimum_joints, reach, packed)
 
     for part in run_ahead(read, range(len(dataset)), workers=workers, depth=2 * workers):
         parts.append(part)
@@ -85,8 +91,8 @@ def collect(
             progress(len(parts), len(dataset))
     if not sum(map(len, parts)):
         raise DataError(
-            f"{dataset.name} {dataset.split}: nobody has a box and {minimum_joints} annotated joints; "
-            "there is nothing to learn from"
+            f"{dataset.root}: in {dataset.name} {dataset.split} nobody has a box and {minimum_joints} annotated "
+            "joints; there is nothing to learn from"
         )
     columns = ("origins", "zooms", "joints", "annotated", "boxes", "head_sizes", "sequence")
     return Samples(
@@ -95,24 +101,39 @@ def collect(
     )
 
 
-def _raw_bytes(dataset: DataSet, preset: Preset) -> float:
+def reach_of(augmentation: Augmentation, crop: CropSpec) -> float:
+    """The window that crops of an augmentation need, in units of the box.
+
+    >>> round(reach_of(Augmentation(scale=0.35, rotation=45.0), CropSpec((288, 384))), 3)
+    2.784
+    """
+    if augmentation.scale <= 0.12 and augmentation.rotation <= 15:
+        return REACH
+    width, height = crop.size
+    return crop.enlarge * (1 + augmentation.scale) * (width + height) / math.sqrt(2) / min(width, height)
+
+
+def _raw_bytes(dataset: DataSet, preset: Preset, reach: float) -> float:
     """Size of all pictures at their largest."""
     people = sum(len(sequence.truth) for sequence in dataset.sequences)
-    return people * len(preset.support) * 3 * REACH**2 * preset.crop.size[0] * preset.crop.size[1]
+    return people * len(preset.support) * 3 * reach**2 * preset.crop.size[0] * preset.crop.size[1]
 
 
-def _of_sequence(dataset: DataSet, number: int, preset: Preset, minimum_joints: int, packed: bool) -> Samples:
+def _of_sequence(
+    dataset: DataSet, number: int, preset: Preset, minimum_joints: int, reach: float, packed: bool
+) -> Samples:
     sequence = dataset.sequences[number]
     truth = sequence.truth
-    sides = truth.boxes[:, 2:] - truth.boxes[:, :2]
-    rows = np.flatnonzero((sides > 0).all(axis=1) & (truth.annotated.sum(axis=1) >= minimum_joints))
+    boxes = np.where(np.isfinite(truth.boxes).all(axis=1, keepdims=True), truth.boxes, people_boxes(dataset, sequence))
+    known = (boxes[:, 2:] > boxes[:, :2]).all(axis=1) & (truth.annotated.sum(axis=1) >= minimum_joints)
+    rows = np.flatnonzero(known & sequence.labelled[truth.frame])
     rows = rows[np.argsort(truth.frame[rows], kind="stable")]
     clips = cut_clips(
-        dataset, sequence, frame=truth.frame[rows], boxes=truth.boxes[rows], box_scores=np.ones(len(rows)),
+        dataset, sequence, frame=truth.frame[rows], boxes=boxes[rows], box_scores=np.ones(len(rows)),
         track_ids=truth.track_ids[rows], support=preset.support, box_offset=preset.box_offset, ends=preset.ends,
     )  # fmt: skip
     size = _picture_size(dataset, sequence, clips)
-    origins, ends, zooms = _windows(clips.boxes, preset.crop, size)
+    origins, ends, zooms = _windows(clips.boxes, preset.crop, size, reach)
     heads = truth.head_boxes[rows]
     return Samples(
         _pictures(dataset, clips, preset.crop, origins, ends, zooms, packed),
@@ -136,14 +157,14 @@ def _picture_size(dataset: DataSet, sequence: Sequence, clips: Clips) -> tuple[i
 
 
 def _windows(
-    boxes: NDArray[np.float64], crop: CropSpec, size: tuple[int, int]
+    boxes: NDArray[np.float64], crop: CropSpec, size: tuple[int, int], reach: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Top-left and bottom-right whole px of what is kept round each box, inside the frame, and the zoom."""
-    centre, scale = centre_and_scale(boxes, crop.size, enlarge=REACH, aspect=crop.aspect)
+    centre, scale = centre_and_scale(boxes, crop.size, enlarge=reach, aspect=crop.aspect)
     half = scale.astype(np.float64) * UNIT / 2
     origins = np.clip(np.floor(centre - half), 0, np.array(size) - 1.0)
     ends = np.clip(np.ceil(centre + half), origins + 1, size)
-    zooms = np.minimum(1.0, REACH * max(crop.size) / np.maximum(2 * half.max(axis=1), 1.0))
+    zooms = np.minimum(1.0, reach * max(crop.size) / np.maximum(2 * half.max(axis=1), 1.0))
     return origins, ends, zooms
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from harness.errors import DataError, UsageError
 from harness.registry import Registry, load_plugins
-from harness.training.recipe import Recipe
+from harness.training.recipe import Recipe, check_recipe
 from harness.typed_json import from_plain
 
 __all__ = ["about_recipe", "open_recipe", "recipes", "register_recipes"]
@@ -37,9 +37,11 @@ def open_recipe(source: str | Path) -> Recipe:
     table = _merged(path, ())
     table.pop("about", None)
     try:
-        return from_plain(Recipe, table)
-    except DataError as problem:
+        recipe = from_plain(Recipe, table)
+        check_recipe(recipe)
+    except (DataError, UsageError) as problem:
         raise UsageError(f"{path}: {problem}") from None
+    return recipe
 
 
 def about_recipe(source: str | Path) -> str:
