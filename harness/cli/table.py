@@ -75,8 +75,8 @@ def command(
         _verify(stored, tables, build, data_root)
 
 
-def chosen_runs(words: tuple[str, ...], folder: Path) -> list[StoredRun]:
-    """The runs that the words name, each once; all readable ones for no words."""
+def chosen_runs(words: tuple[str, ...], folder: Path, *, probed: bool = False) -> list[StoredRun]:
+    """The runs that the words name, each once; for no words all readable ones, those that were probed only if asked."""
     store = Results(folder)
     if words:
         found = {str(run.folder): run for word in words for run in store.find(word)}
@@ -86,7 +86,12 @@ def chosen_runs(words: tuple[str, ...], folder: Path) -> list[StoredRun]:
         note(f"skipped: {problem.message}")
     if not runs:
         raise UsageError(f"{folder} holds no runs; `harness eval` makes one")
-    return runs
+    plain = [run for run in runs if "probe" not in run.record.request]
+    if probed or not plain:
+        return runs
+    if len(plain) < len(runs):
+        note(f"{len(runs) - len(plain)} probed runs left out; `harness report probes` shows them")
+    return plain
 
 
 def _print(tables: Sequence[Table], style: str) -> None:
