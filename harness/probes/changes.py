@@ -32,7 +32,7 @@ class Judge:
     dataset: DataSet
     slices: tuple[str, ...] = CHANGE_SLICES
     replicates: int = 1000
-    permutations: int = 2000
+    permutations: int = 4000
     seed: int = 0
     _matched: dict[str, Matched] = field(default_factory=dict)
 
