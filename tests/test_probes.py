@@ -281,7 +281,7 @@ def test_probed_runs_are_partial_and_compared_with_the_untouched_one(harness, tm
     assert probed["partial"]["reason"].startswith("probe: boxes_jitter=0.1")
     assert harness("verify", "--results", tmp_path).code == 0
     table = harness("table", "--results", tmp_path)
-    assert "1 probed runs left out" in table.err and "jitter" not in table.out
+    assert "probed runs left out: 1" in table.err and "jitter" not in table.out
     assert "probe: boxes_jitter=0.1 seed 0" in harness("table", probed["id"], "--results", tmp_path).out
     assert harness("runs", "show", "mean_pose", "--results", tmp_path).code == 0  # the one nobody probed
     page = harness("report", "probes", "--results", tmp_path, "-o", tmp_path / "page")

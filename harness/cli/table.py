@@ -90,7 +90,7 @@ def chosen_runs(words: tuple[str, ...], folder: Path, *, probed: bool = False) -
     if probed or not plain:
         return runs
     if len(plain) < len(runs):
-        note(f"{len(runs) - len(plain)} probed runs left out; `harness report probes` shows them")
+        note(f"probed runs left out: {len(runs) - len(plain)}; `harness report probes` shows them")
     return plain
 
 
