@@ -8,7 +8,7 @@ RESULTS ?= results
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: eval test test-long lint types unit bench reports docs clean
+.PHONY: eval test test-long page-test lint types unit bench reports docs clean
 
 eval: $(STAMP)
 	$(BIN)/harness eval --method $(METHOD) --split val --results $(RESULTS)
@@ -27,6 +27,10 @@ unit: $(STAMP)
 
 test-long: $(STAMP)
 	$(BIN)/pytest -m long
+
+page-test: $(STAMP)  # the HTML page in a real browser; Chromium is the system's: apt-get install chromium
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[page-test]"
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests/test_page_browser.py
 
 bench: $(STAMP)
 	for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script; done
