@@ -16,7 +16,7 @@ from harness.report.comparable import by_ground
 from harness.report.opened import Opened
 from harness.report.page.failures import Cells
 from harness.report.slice_tables import by_slice
-from harness.report.tables import Cell, Section, Table, leaderboard, marks, per_joint
+from harness.report.tables import Cell, Section, Table, all_marks, cost_table, leaderboard, per_joint
 from harness.scoring.differences import Comparison
 from harness.scoring.error_classes import CLASSES, GOOD, UNLABELLED
 from harness.scoring.scores import TOTAL
@@ -46,7 +46,7 @@ class PageTable:
 
 
 def report_tables(records: Series[RunRecord], *, limit: int = 4) -> list[PageTable]:
-    """Leaderboard and slices of every group of comparable runs, and the joints of the first `limit` runs."""
+    """Leaderboard and slices of every group of comparable runs, the joints of the first `limit` runs, and costs."""
     found: list[PageTable] = []
     for number, same in enumerate(by_ground(records).values()):
         found += _pages(leaderboard(same), f"leaderboard-{number}")
@@ -56,7 +56,7 @@ def report_tables(records: Series[RunRecord], *, limit: int = 4) -> list[PageTab
             continue
     for number, record in enumerate(records[:limit]):
         found += _pages(per_joint(record), f"joints-{number}")
-    return found
+    return [*found, *_pages(cost_table(records), "cost")]
 
 
 def comparison_table(comparison: Comparison, names: Series[str]) -> PageTable:
@@ -131,7 +131,7 @@ def _pages(table: Table, name: str) -> list[PageTable]:
 
 
 def _rows(table: Table, section: Section) -> tuple[tuple[PageCell, ...], ...]:
-    marked = [marks(section, column) for column in table.columns]
+    marked = all_marks(table, section)
     rows = []
     for number, row in enumerate(section.rows):
         cells = [row.cells.get(column.name) for column in table.columns]
