@@ -97,6 +97,11 @@ def _switched(preset: Preset, **options: Any) -> Preset:
     return replace(preset, options={**preset.options, **options})
 
 
+def _unordered(preset: Preset, **options: Any) -> Preset:
+    """Neighbours are averaged before anything else is done with them, their time tables too."""
+    return replace(_switched(preset, **options), ordered=False)
+
+
 def _blind(preset: Preset, **options: Any) -> Preset:
     """Without the key frame: it is not even read from disk."""
     return replace(_switched(preset, **options), support=_NEIGHBOURS)
@@ -143,7 +148,7 @@ card = register_method(
             "tiny": _tiny,
             "tiny-token": _blind(_tiny, reading="token"),
             "tiny-dense": _blind(_tiny, reading="dense"),
-            "tiny-visual": _switched(_tiny, reading="visual"),
+            "tiny-visual": _unordered(_tiny, reading="visual"),
             "tiny-no-reconstruction": _switched(_tiny, reconstruction=False),
             "tiny-no-dense": _switched(_tiny, dense=False),
             "tiny-no-tokens": _switched(_tiny, tokens=False),
@@ -151,18 +156,18 @@ card = register_method(
             "tiny-no-joint": _switched(_tiny, joint=0),
             "tiny-no-divided": _switched(_tiny, divided=0),
             "tiny-no-encoder": _switched(_tiny, joint=0, divided=0),
-            "tiny-average": _switched(_tiny, average=True),
+            "tiny-average": _unordered(_tiny, average=True),
             "tiny-mean-fusion": _switched(_tiny, fusion="mean"),
             "tiny-cross-fusion": _switched(_tiny, fusion="cross"),
             "tiny-mutual": _switched(_tiny, fusion="mutual"),
             "tiny-temporal-only": _blind(_tiny, streams="temporal_only"),
-            "tiny-visual-only": _switched(_tiny, streams="visual_only"),
+            "tiny-visual-only": _unordered(_tiny, streams="visual_only"),
             "tiny-masked-cubes": _switched(_tiny, masking="cube"),
             "tiny-masked-frames": _switched(_tiny, masking="cube+frame"),
             "paper": _paper(BASE),
             "paper-token": _blind(_paper(BASE), reading="token"),
             "paper-dense": _blind(_paper(BASE), reading="dense"),
-            "paper-visual": _switched(_paper(BASE), reading="visual"),
+            "paper-visual": _unordered(_paper(BASE), reading="visual"),
             "paper-udp": replace(_paper(BASE), codec="udp", codec_options={"sigma": 2.0, "kernel": 11}),
             "paper-l": _paper(LARGE),
         },

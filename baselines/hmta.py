@@ -103,6 +103,7 @@ _paper = Preset(
     support=_SUPPORT,
     options={"backbone": {"width": 48}},
     ends="fami",
+    ordered=False,
 )
 _tiny = Preset(
     crop=CropSpec(size=(96, 128)),
@@ -110,6 +111,7 @@ _tiny = Preset(
     codec_options={"sigma": 1.5, "activation": "softmax"},
     support=_SUPPORT,
     options={"backbone": TINY_HRNET, "alignment": {"offset_groups": 2}},
+    ordered=False,
 )
 _vit = Preset(
     crop=CropSpec(size=(192, 256)),
@@ -118,15 +120,17 @@ _vit = Preset(
     support=_SUPPORT,
     options={"network": "vitpose", "backbone": {"grid": (16, 12), **BASE_VITPOSE}},
     ends="fami",
+    ordered=False,
 )
-_INNER = ("gate", "plain", "appearance", "bound", "pyramid")
+_INNER = ("gate", "plain", "motion", "appearance", "bound", "pyramid")
 
 
 def _switched(**options: Any) -> Preset:
     """The tiny preset with switches set; those of the alignment by their own names."""
     inner = {key: options.pop(key) for key in _INNER if key in options}
     base = dict(_tiny.options)
-    return replace(_tiny, options={**base, **options, "alignment": {**base["alignment"], **inner}})
+    ordered = options.get("gathering") == "concat"
+    return replace(_tiny, options={**base, **options, "alignment": {**base["alignment"], **inner}}, ordered=ordered)
 
 
 _NOTES = """\
@@ -144,17 +148,18 @@ What is done here. All that the notes leave open is our choice. The network star
 neighbours add has a gain of 0, deformable convolutions start as the identity, and the 3x3 head starts as the \
 backbone's. So a score below the backbone is learned, never a start. Nothing narrows the feature unless `channels` \
 says so. `paper` (the name only means full size: there is no paper) has FAMI-Pose's backbone, input and frames, which \
-makes FAMI-Pose its control. `vit-b` stands on ViTPose-B, as wide a feature as the notes' kind of backbone has (theirs \
-was as wide as a ViT-H); `vit-b-512` narrows it to 512 channels first, the layer the author suspected. The tiny-* \
+makes FAMI-Pose its control. `vit-b` stands on ViTPose-B at 256x192 (768 channels at stride 16; the 1280 of the notes \
+are those of a ViT-H); `vit-b-512` narrows it to 512 channels first, the layer the author suspected. The tiny-* \
 presets each turn one switch: a fixed, hard or no split, the split made of pictures in place of features, gating of \
 the support alone or of the offsets alone, no alignment of what stands still, no appearance step, offsets held within \
 3 cells, offsets of two scales, other gathering, a feature cut to half its width, and a ViT in place of HRNet.
 
 Losses: hmta_ot and others, with hmta_cross_entropy_* for quick learning. Train with `--start` from a checkpoint of \
 the backbone (hrnet or vitpose, by any of ViTPose's names) and `--freeze backbone.`; `eval --also backbone` scores the \
-backbone beside it. The oracle split, which is told by the labels where joints moved, is no preset, since nothing that \
-reads labels may look like a result: `baselines.layers.motion_split.oracle_mask` makes the mask, and the network takes \
-it as `network(clips, states=True, mask=...)`. No trained weights exist, neither of the notes nor yet of ours."""
+backbone beside it. Which neighbour came first is not told, but by "concat". The oracle split, which is told by the \
+labels where joints moved, is no preset, since nothing that reads labels may look like a result: `oracle_mask` in \
+`baselines.layers.motion_split` makes the mask, and the network takes it as `network(clips, states=True, mask=...)`. \
+No trained weights exist, neither of the notes nor yet of ours."""
 
 card = register_method(
     MethodCard(
@@ -174,6 +179,7 @@ card = register_method(
             "tiny-no-gate": _switched(gate="offsets_only"),
             "tiny-image-difference": _switched(difference="image"),
             "tiny-plain-identity": _switched(plain="identity"),
+            "tiny-no-motion": _switched(motion=False),
             "tiny-no-appearance": _switched(appearance=False),
             "tiny-bounded": _switched(bound=3.0),
             "tiny-pyramid": _switched(pyramid=2),

@@ -63,7 +63,8 @@ class Preset:
     the method sees no pixels. `box_offset` is the frame whose box (of the same track) is looked at: 0 but for
     controls. `codec` names the codec that decodes the outputs, with its `codec_options`; `options` go to `build`.
     `weights` names an entry of the weights manifest, None where none are shipped. `ends` names the rule for support
-    frames beyond the ends of the video (harness.clips.END_RULES).
+    frames beyond the ends of the video (harness.clips.END_RULES). `ordered` is False where support frames may be
+    exchanged without a change of the outputs; the contract tests hold a preset to it.
 
     `recurrent` are those frames of `support` that a step along a track still has to look at; where there are any, the
     module is a Recurrent, and a sequence is run frame after frame.
@@ -78,6 +79,7 @@ class Preset:
     weights: str | None = None
     flip_test: bool = False
     ends: str = "clamp"
+    ordered: bool = True
     recurrent: tuple[int, ...] = ()
 
 

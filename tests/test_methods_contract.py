@@ -1,14 +1,17 @@
 """What every registered method and preset promises, whatever it is: the tests a new method gets for free."""
 
 import json
+import random
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 import torch
+from golden_fill import fill
 
 from baselines.mean_pose import fit
+from harness.clips import END_RULES, support_indices
 from harness.codecs import build_codec, codecs
 from harness.datasets.sequences import NO_TRACK, DataSet, Frame, Sequence, Truth
 from harness.errors import DataError, UsageError
@@ -33,9 +36,16 @@ def open_case(case: tuple[str, str]) -> tuple[MethodCard, Preset]:
     return card, card.preset(case[1])[1]
 
 
+_sizes: dict[str, int] = {}
+
+
 def size_of(card: MethodCard, preset: Preset) -> int:
-    with torch.device("meta"):
-        return parameter_count(card.build(preset.options))
+    """Parameters; presets that only read the same network in another way are built once."""
+    same = f"{card.name} {preset.options!r}"
+    if same not in _sizes:
+        with torch.device("meta"):
+            _sizes[same] = parameter_count(card.build(preset.options))
+    return _sizes[same]
 
 
 RUN = [case for case in CASES if size_of(*open_case(case)) <= SMALL or case in RUN_ANYWAY]
@@ -81,6 +91,8 @@ def test_card_is_complete(case: tuple[str, str]) -> None:
     assert preset.codec in codecs
     assert preset.crop.colour in ("rgb", "bgr")
     assert preset.crop.aspect in ("keep", "stretch")
+    assert preset.ends in END_RULES
+    assert len(set(preset.support)) == len(preset.support)
     assert build_codec(preset).geometry in ("plain", "dark", "udp")
     for row in card.published:
         assert list(row.values) == [*GROUPS, "Mean"]
@@ -122,6 +134,8 @@ def test_outputs_decode_to_one_joint_per_name(running) -> None:
     assert decoded.joints.isfinite().all()
     assert decoded.scores.isfinite().all()
     assert ((decoded.joints >= 0) & (decoded.joints <= torch.tensor(decoded.grid))).all()
+    if preset.codec_options.get("activation") == "softmax" or preset.codec == "simcc":
+        assert ((decoded.scores > 0) & (decoded.scores <= 1)).all(), "shares of a softmax"
 
 
 def test_an_output_depends_on_its_own_clip_only(running) -> None:
@@ -134,15 +148,61 @@ def test_an_output_depends_on_its_own_clip_only(running) -> None:
     torch.testing.assert_close(together, alone, rtol=0, atol=1e-4 * scale)
 
 
-def test_the_same_clip_gives_the_same_output_and_is_left_as_it_was(running) -> None:
+def surroundings() -> tuple[object, ...]:
+    """What a method could change for everything else in the process."""
+    return (
+        torch.get_num_threads(), torch.get_default_dtype(), torch.get_default_device(), torch.is_grad_enabled(),
+        torch.are_deterministic_algorithms_enabled(), torch.get_float32_matmul_precision(),
+        torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32, torch.cuda.is_initialized(),
+        torch.get_rng_state().numpy().tobytes(), np.random.get_state()[1].tobytes(), random.getstate(),
+        tuple(np.geterr().items()),
+    )  # fmt: skip
+
+
+def test_the_same_clip_gives_the_same_output_and_nothing_else_changes(running) -> None:
     _, preset, module = running
     clips = clips_of(preset, 2)
-    before = clips.clone()
+    before, around = clips.clone(), surroundings()
     state = {key: value.clone() for key, value in module.state_dict().items()}
     with torch.inference_mode():
         assert torch.equal(module(clips), module(clips))
+    assert surroundings() == around
     assert torch.equal(clips, before)
     assert all(torch.equal(value, state[key]) for key, value in module.state_dict().items())
+
+
+def test_the_order_of_support_frames_matters_exactly_where_the_preset_says_so(running) -> None:
+    card, preset, _ = running
+    places = [place for place, offset in enumerate(preset.support) if offset]
+    if len(places) < 2:
+        assert preset.ordered, "nothing to exchange"
+        return
+    module = fill(card.build(preset.options))  # fresh weights let little of the supports through
+    clips = clips_of(preset, 1)
+    exchanged = clips.clone()
+    exchanged[:, places] = clips[:, places[::-1]]
+    with torch.inference_mode():
+        output, other = module(clips), module(exchanged)
+    apart = float((output - other).abs().max() / output.std())
+    assert (apart > 1e-4) == preset.ordered, f"outputs differ by {apart:.1e} of their spread"
+
+
+@pytest.mark.parametrize("frames", [1, 2])
+def test_short_videos_give_finite_joints_inside_the_crop(running, frames: int) -> None:
+    """Of one frame and of two: what stands in at the ends makes supports equal to the key frame or to each other."""
+    _, preset, module = running
+    if not preset.support:
+        return
+    codec, shown = build_codec(preset), clips_of(preset, frames)[:, 0]
+    for key in range(frames):
+        seen = support_indices(key, preset.support, first=0, last=frames - 1, ends=preset.ends)
+        assert all(index == key for index, offset in zip(seen, preset.support, strict=True) if offset == 0)
+        with torch.inference_mode():
+            for clip in (shown[seen][None], torch.zeros_like(shown[seen][None])):
+                decoded = codec.decode(module(clip))
+                assert decoded.joints.isfinite().all()
+                assert decoded.scores.isfinite().all()
+                assert ((decoded.joints >= 0) & (decoded.joints <= torch.tensor(decoded.grid))).all()
 
 
 def test_pixels_matter_exactly_where_the_card_says_so(running) -> None:
