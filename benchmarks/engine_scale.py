@@ -2,9 +2,10 @@
 
     python benchmarks/engine_scale.py [--gpus 1000] [--sequences 1000000] [--claims 1]
 
-Each GPU takes the next sequence from one counter, as `harness.inference.ranks` does; a claim waits for its turn at the
-store. Lengths are log-normal around those of PoseTrack; GPUs differ in speed by a tenth. `--claims` sequences taken at
-once is the change that follows if the store does not keep up. What the store can answer is measured here, too.
+Each GPU takes the next group of sequences from one counter, as `harness.inference.ranks` does; a claim waits for its
+turn at the store. A group is what shares a file, as many sequences as `harness.inference.shards` says, and the groups
+with most to do come first. Lengths are log-normal around those of PoseTrack; GPUs differ in speed by a tenth.
+`--claims` groups are taken at once. What the store can answer and what reading the files takes is measured here, too.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from pathlib import Path
 import numpy as np
 from torch.distributed import TCPStore
 
-from harness.predictions import Predictions, concatenate, read_parquet, write_parquet
+from harness.inference.shards import sequences_together
+from harness.predictions import Predictions, by_sequence, concatenate, read_parquet, write_parquet
 from harness.skeletons import POSETRACK17
 
 #: Clips per second of one GPU with a paper preset and people per labelled frame, for lengths in seconds.
@@ -35,10 +37,11 @@ class Cluster:
     seconds_per_claim: float
 
 
-def lengths(count: int, seed: int = 0) -> np.ndarray:
-    """Seconds of work of every sequence, longest first, as they are handed out."""
+def lengths(count: int, together: int, seed: int = 0) -> np.ndarray:
+    """Seconds of work of every group of sequences, longest first, as they are handed out."""
     clips = np.random.default_rng(seed).lognormal(np.log(CLIPS), 0.6, count)
-    return np.sort(clips / CLIPS_PER_SECOND)[::-1]
+    groups = np.add.reduceat(clips, np.arange(0, count, together))
+    return np.sort(groups / CLIPS_PER_SECOND)[::-1]
 
 
 def simulate(cluster: Cluster, work: np.ndarray, seed: int = 1) -> tuple[float, float, int]:
@@ -78,29 +81,33 @@ def shard(clips: int, seed: int) -> Predictions:
     )  # fmt: skip
 
 
-def merge_cost(count: int = 200) -> tuple[float, float]:
-    """(seconds, bytes) per sequence of reading shards and joining them."""
+def merge_cost(together: int, count: int = 128) -> tuple[float, float]:
+    """(processor seconds, bytes) per sequence of reading files of so many sequences and joining them."""
     with tempfile.TemporaryDirectory() as name:
-        paths = [Path(name) / f"{number}.parquet" for number in range(count)]
-        for number, path in enumerate(paths):
-            write_parquet(shard(int(CLIPS), number), path)
+        paths = [Path(name) / f"{number}.parquet" for number in range(0, count, together)]
+        for first, path in zip(range(0, count, together), paths, strict=True):
+            write_parquet(concatenate([shard(int(CLIPS), first + place) for place in range(together)]), path)
         size = sum(path.stat().st_size for path in paths)
-        started = time.perf_counter()
-        concatenate([read_parquet(path) for path in paths])
-        return (time.perf_counter() - started) / count, size / count
+        started = time.process_time()
+        concatenate([part for path in paths for part in by_sequence(read_parquet(path))])
+        return (time.process_time() - started) / count, size / count
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--gpus", type=int, default=1000)
     parser.add_argument("--sequences", type=int, default=1_000_000)
-    parser.add_argument("--claims", type=int, nargs="*", default=[1, 16])
+    parser.add_argument("--claims", type=int, nargs="*", default=[1])
     options = parser.parse_args()
-    work = lengths(options.sequences)
+    together = sequences_together(options.sequences)
+    work = lengths(options.sequences, together)
     claim = store_seconds()
     print(f"store: {1e6 * claim:.0f} us per claim, {1 / claim:,.0f} claims per second")
     perfect = work.sum() / options.gpus
-    print(f"{options.gpus} GPUs, {options.sequences} sequences of {work.mean():.2f} s: {perfect:,.0f} s if none idles")
+    print(
+        f"{options.gpus} GPUs, {options.sequences} sequences, {together} in a file and a claim, {work.mean():.2f} s: "
+        f"{perfect:,.0f} s if none idles"
+    )
     for claims in options.claims:
         for slower in (1, 10):
             cluster = Cluster(options.gpus, options.sequences, claims, claim * slower)
@@ -109,12 +116,13 @@ def main() -> None:
                 f"  {claims:3} per claim, store {slower:2} x slower: {end:,.0f} s, {perfect / end:.1%} used, "
                 f"{count:,} claims ({count / end:,.0f}/s), longest wait {1000 * longest:.0f} ms"
             )
-    seconds, size = merge_cost()
     total = options.sequences
-    print(
-        f"merge: {total:,} files of {size / 1e3:.0f} kB, {total * size / 1e9:,.0f} GB; "
-        f"{total * seconds / 3600:.1f} h in one process, {total * seconds / 64 / 60:.0f} min in 64"
-    )
+    for each in sorted({1, together}):
+        seconds, size = merge_cost(each)
+        print(
+            f"merge, {each:2} in a file: {-(-total // each):,} files of {each * size / 1e3:.0f} kB, "
+            f"{total * size / 1e9:,.0f} GB; {total * seconds / 60:.0f} min of one processor"
+        )
 
 
 if __name__ == "__main__":
