@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import UsageError
-from harness.evaluate import evaluate
+from harness.evaluate import Evaluated, evaluate
 from harness.opening import Progress
 from harness.probes.changes import with_rows
 from harness.probes.watching import MOVED, Watch, Watching
@@ -100,14 +100,17 @@ def measure_alignment(
 
     What was measured is lost with an interruption, so that an unfinished run starts again.
     """
-    watch = Watch()
-    request = replace(subject, probe=AlignmentProbe(watch), flip=False)
-    found = evaluate(request, store, overwrite=overwrite, progress=progress)
+
+    def watched(how: str) -> tuple[Watch, Evaluated]:
+        watch = Watch()
+        request = replace(subject, probe=AlignmentProbe(watch), flip=False)
+        return watch, evaluate(request, store, overwrite=how, progress=progress)
+
+    watch, found = watched(overwrite)
     if "rows" in found.run.record.findings:
         return found.run
-    if found.reused or not _complete(watch, found.run):
-        watch.__init__()  # type: ignore[misc]
-        found = evaluate(request, store, overwrite="always", progress=progress)
+    if not _complete(watch, found.run):
+        watch, found = watched("always")
     write_atomically(found.run.folder / MAPS_FILE, _packed(watch))
     return with_rows(store, found.run, alignment_rows(watch, seed=seed), facts={"edges": list(EDGES)})
 
