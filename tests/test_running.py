@@ -20,7 +20,7 @@ def test_ranks_share_the_sequences_and_the_first_writes(smoke_val, tmp_path, mon
         kept.append((threading.current_thread().name, number))
         save(shards, number, predictions)
         if len(kept) == 1:
-            turn.wait(60)  # the other rank gets its share before this one goes on
+            turn.wait(300)  # the other rank gets its share before this one goes on
         else:
             turn.set()
 
@@ -33,7 +33,7 @@ def test_ranks_share_the_sequences_and_the_first_writes(smoke_val, tmp_path, mon
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(120)
+        thread.join(600)
     assert answers[1] is None and answers[0][0] == alone
     assert {name for name, _ in kept} == {"0", "1"}
     assert sorted(number for _, number in kept) == list(range(len(opened.dataset)))

@@ -224,7 +224,7 @@ class Task:
         method, past = self._alone if len(works) == 1 else self._both, works[0].past
         count = len(crops)
         if self.compiler != "none" and crops.shape[1]:
-            crops = filled_up(crops, self.limit or self.batch_size)
+            crops = filled_up(crops.to(self.device, non_blocking=True), self.limit or self.batch_size)
         how: dict[str, Any] = {
             "device": self.device, "precision": self.precision, "flip": self.flip, "normaliser": self._normaliser,
         }  # fmt: skip
