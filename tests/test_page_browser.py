@@ -202,8 +202,7 @@ def test_an_address_leads_to_its_failure(browser, file):
     with opened_page(browser, file) as page:
         page.keyboard.press("j")
         page.keyboard.press("Home")
-        page.evaluate("location.reload()")
-        page.wait_for_function("document.documentElement.dataset.ready === 'true'")
+        page.reload()
         assert text(page, "[data-title]") == "Left knee"
 
 

@@ -30,6 +30,8 @@ def test_contents(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     for wanted in ("harness/py.typed", "baselines/weights/manifest.toml", "baselines/weights/mean_pose.safetensors"):
         assert wanted in names
+    page = {name.rpartition("/")[2] for name in names if name.startswith("harness/report/page/templates/")}
+    assert page >= {"page.html.jinja", "page.css", "theatre.js"}
     assert {name.split("/")[0] for name in names} == {
         "harness",
         "baselines",

@@ -76,6 +76,7 @@ def stage(opened: Opened, *, limit: int, slices: Series[str] = SLICES) -> Theatr
         "bins": bins,
         "slices": [{"name": name, "title": slice_named(name)[0].title} for name in slices],
         "total": total,
+        "names": [sequence.name for sequence in sequences],
         "sequences": _sequences(matched, cells, pictures),
         "failures": [_failure(each, span, bins) for each, span in zip(failures, windows, strict=True)],
     }

@@ -41,7 +41,7 @@ function startTheatre(root) {
     { name: "class", all: "every error", options: data.classes.map((text, key) => [key, text]).slice(1), keys: (f) => f.classes },
     { name: "kind", all: "however long", options: data.kinds.map((text, key) => [key, text]), keys: (f) => [f.kind] },
     { name: "bin", all: "everywhere", options: data.bins.map((text, key) => [key, text.replaceAll("_", " ").replace(":", ": ")]), keys: (f) => f.bins },
-    { name: "sequence", all: "all sequences", options: Object.entries(data.sequences).map(([key, one]) => [Number(key), one.name]), keys: (f) => [f.sequence] },
+    { name: "sequence", all: "all sequences", options: data.names.map((text, key) => [key, text]), keys: (f) => [f.sequence] },
   ].filter((field) => form.elements[field.name]);
   const ORDERS = {
     weight: ["largest difference first", (a, b) => b.weight - a.weight],
@@ -149,7 +149,7 @@ function startTheatre(root) {
   }
 
   function play() {
-    if (state.timer) { stop(); return; }
+    if (state.timer || !state.chosen) { stop(); return; }
     const advance = () => go(state.frame >= state.chosen.to ? state.chosen.from : state.frame + 1);
     state.timer = setInterval(advance, 1000 / state.pace);
     press("play", true);
@@ -317,7 +317,8 @@ function startTheatre(root) {
     refresh();
   }
   function showSequence(number) {
-    reset();
+    for (const field of fields) form.elements[field.name].value = "";
+    form.elements.sequence.append(new Option("", number));
     form.elements.sequence.value = number;
     refresh();
     root.closest("section").scrollIntoView();
