@@ -66,7 +66,7 @@ card = register_method(
             ),
         },
         build=_build,
-        recipes={"w": "hrnet", "tiny-udp-offset": "hrnet-udp-offset-tiny"},
+        recipes={"w": "hrnet", "w32-udp-offset": "hrnet-udp-offset", "tiny-udp-offset": "hrnet-udp-offset-tiny"},
         published=(
             Published.row(
                 "posetrack17", "val", "82.1 83.6 80.4 73.3 75.5 75.3 68.5 77.3",

@@ -26,7 +26,7 @@ from harness.training.held_out import held_out_sequences
 from harness.training.losses import joint_mse, keypoint_mse, spatial_cross_entropy
 from harness.training.samples import collect
 from harness.training.schedule import learning_rate
-from harness.training.trainer import _clips
+from harness.training.trainer import in_clips
 
 DATA = Path(__file__).parent / "data"
 JOINTS = len(POSETRACK17)
@@ -220,7 +220,7 @@ def test_all_frames_of_a_clip_are_changed_alike(dataset):
 def test_colours_of_a_sample_change_by_its_gain_and_bias(dataset):
     batch = stream_of(dataset, augmentation=Augmentation()).batch(2)
     method = Loaded(CARD, "test", PRESET, Small(), HeatmapCodec(size=(24, 32)))
-    clips = _clips(method, batch, torch.device("cpu")).numpy()
+    clips = in_clips(method, batch, torch.device("cpu")).numpy()
     assert clips.shape == (8, 1, 3, 32, 24) and len(np.unique(batch.gain)) == 24
     for row, place, channel, y, x in np.random.default_rng(0).integers(0, [8, 1, 3, 32, 24], (50, 5)):
         value = batch.crops[row, place, y, x, channel] / 255 * batch.gain[row, channel] + batch.bias[row, channel]

@@ -15,7 +15,6 @@ from harness.errors import HarnessError, UsageError
 from harness.inference.loaded import choose_device
 from harness.methods import MethodCard
 from harness.training.checkpoint import restore
-from harness.training.held_out import average_precision, percent_correct
 from harness.training.keeper import Keeper, Scored, Trained
 from harness.training.recipe import Recipe
 from harness.training.recipes import open_recipe
@@ -126,10 +125,7 @@ def _scored(trainer: Trainer) -> Scored:
         return Scored()
     method = trainer.shipped
     method.module.eval()
-    scored = Scored(
-        percent_correct(method, trainer.held_out, device=trainer.device),
-        average_precision(method, trainer.apart, device=trainer.device),
-    )
+    scored = Scored(*trainer.scores(method))
     trainer.learn_mode()
     return scored
 

@@ -24,7 +24,6 @@ __all__ = [
     "keypoint_mse",
     "loss_of",
     "losses",
-    "offset_mse",
     "outputs_for",
     "register_loss",
     "spatial_cross_entropy",
@@ -129,17 +128,6 @@ def hard_joints_mse(outputs: torch.Tensor, targets: Targets) -> torch.Tensor:
     return errors.topk(min(8, errors.shape[1])).values.mean()
 
 
-def offset_mse(outputs: torch.Tensor, targets: Targets) -> torch.Tensor:
-    """UDP's for a heatmap and two offset maps of each joint; offsets count within the disc alone (codecs.md 5)."""
-    weights = targets.weights[:, :, None, None]
-    heat, x, y = (outputs[:, channel::3] for channel in range(3))
-    wanted, x_wanted, y_wanted = (targets.values[:, channel::3] for channel in range(3))
-    disc = weights * wanted
-    errors = (weights * heat - disc, disc * (x - x_wanted), disc * (y - y_wanted))
-    total: torch.Tensor = 0.5 * torch.stack([error.square().mean() for error in errors]).sum()
-    return total
-
-
 def spatial_cross_entropy(outputs: torch.Tensor, targets: Targets) -> torch.Tensor:
     """Cross-entropy between softmax over all cells of a map and the normalised target, mean over the known joints.
 
@@ -158,4 +146,3 @@ for _name, _loss in (
     ("spatial_cross_entropy", spatial_cross_entropy),
 ):
     register_loss(_name, _loss, form="maps")
-register_loss("offset_mse", offset_mse, form="offset maps")

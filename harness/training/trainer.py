@@ -21,7 +21,7 @@ from harness.methods import MethodCard
 from harness.training.averaging import averaged, follow
 from harness.training.batches import Batch, Stream
 from harness.training.checkpoint import Progress, Stateful
-from harness.training.held_out import held_out_sequences
+from harness.training.held_out import average_precision, held_out_sequences, percent_correct
 from harness.training.losses import StatesLoss, check_loss, in_single_precision, losses, outputs_for
 from harness.training.optimiser import make_optimiser, set_rate, set_training
 from harness.training.recipe import Recipe, check_recipe, plain_recipe
@@ -29,9 +29,9 @@ from harness.training.samples import Samples, collect, reach_of
 from harness.training.schedule import learning_rate
 from harness.training.team import ALONE, Team, share_norms
 
-__all__ = ["Trainer"]
+__all__ = ["HALVES", "Trainer", "in_clips", "scaler_of"]
 
-_HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass
@@ -85,7 +85,7 @@ class Trainer:
         return cls(
             method, optimiser, replace(learned, rank=team.rank, ranks=team.size), held_out,
             replace(dataset, sequences=tuple(dataset.sequences[place] for place in places.tolist())),
-            recipe, seed, device, _scaler(recipe, device), team=team,
+            recipe, seed, device, scaler_of(recipe, device), team=team,
         )  # fmt: skip
 
     def ready(self) -> None:
@@ -122,6 +122,11 @@ class Trainer:
         """Training mode for what is not frozen."""
         set_training(self.method.module, self.recipe.frozen, moving_norms=self.recipe.moving_norms)
 
+    def scores(self, method: Loaded) -> tuple[float, float]:
+        """PCKh@0.5 and AP, both 0..1, on the held-out sequences."""
+        pckh = percent_correct(method, self.held_out, device=self.device)
+        return pckh, average_precision(method, self.apart, device=self.device)
+
     def step(self, number: int, batch: Batch) -> torch.Tensor:
         """One update; returns the loss as a tensor, so that the device is not waited for."""
         set_rate(self.optimiser, learning_rate(self.recipe, number, self.progress.steps))
@@ -144,11 +149,11 @@ class Trainer:
     def _loss(self, batch: Batch) -> torch.Tensor:
         """The loss of the whole batch, or (of inner states) this process's share of it."""
         name, team = self.recipe.loss, self.team
-        clips = _clips(self.method, batch, self.device)
+        clips = in_clips(self.method, batch, self.device)
         targets = self.method.codec.encode(
             torch.from_numpy(batch.joints).to(self.device), torch.from_numpy(batch.weights).to(self.device)
         )
-        half = _HALVES.get(self.recipe.precision)
+        half = HALVES.get(self.recipe.precision)
         with torch.autocast(self.device.type, dtype=half, enabled=half is not None):
             outputs = in_single_precision(outputs_for(name, self.method.module, clips))
         if isinstance(losses[name], StatesLoss):
@@ -170,11 +175,11 @@ class Trainer:
         module, made = copy.deepcopy(self.method.module), copy.copy(self)
         made.method, made.average = replace(self.method, module=module), None
         made.optimiser = make_optimiser(module, self.recipe, self.method.card.layer_of)
-        made.scaler, made.progress = _scaler(self.recipe, self.device), Progress(steps=steps)
+        made.scaler, made.progress = scaler_of(self.recipe, self.device), Progress(steps=steps)
         return made
 
 
-def _scaler(recipe: Recipe, device: torch.device) -> torch.amp.GradScaler:
+def scaler_of(recipe: Recipe, device: torch.device) -> torch.amp.GradScaler:
     """Keeps gradients of half precision from vanishing; does nothing otherwise."""
     return torch.amp.GradScaler(device.type, enabled=recipe.precision == "fp16")
 
@@ -186,7 +191,7 @@ def _stream(method: Loaded, samples: Samples, recipe: Recipe, seed: int) -> Stre
     )  # fmt: skip
 
 
-def _clips(method: Loaded, batch: Batch, device: torch.device) -> torch.Tensor:
+def in_clips(method: Loaded, batch: Batch, device: torch.device) -> torch.Tensor:
     """(B,T,3,H,W) normalised, with the colours of every sample changed alike in all its frames."""
     spec, width = method.preset.crop, batch.crops.shape[3]
     mean, std = (torch.tensor(values, device=device).repeat(width) for values in (spec.mean, spec.std))
