@@ -24,7 +24,16 @@ from harness.report.tables import short_commit, unit_of
 from harness.scoring.scores import TOTAL, Score
 from harness.skeletons import GROUPS
 
-__all__ = ["ap_against_speed", "pareto", "per_joint_bars"]
+__all__ = [
+    "ap_against_cost", "ap_against_speed", "axis_title", "caption_of", "colours_of", "metric_title", "named_runs",
+    "one_ground", "pareto", "per_joint_bars",
+]  # fmt: skip
+
+#: Cost of a record -> (axis label, what one unit of the axis is).
+_COSTS = {
+    "multiply_adds": ("multiply-adds of one clip, 10⁹ (log scale)", 1e-9),
+    "parameters": ("parameters, 10⁶ (log scale)", 1e-6),
+}
 
 
 def per_joint_bars(records: Sequence[RunRecord], *, metric: str = "ap", slice: str = "all") -> Figure:
@@ -32,8 +41,8 @@ def per_joint_bars(records: Sequence[RunRecord], *, metric: str = "ap", slice: s
 
     Raises UsageError for runs of different grounds, or when a run lacks the metric.
     """
-    order = sorted(_one_ground(records), key=lambda record: _mean(record, metric, slice))
-    names = _named(order)
+    order = sorted(one_ground(records), key=lambda record: _mean(record, metric, slice))
+    names = named_runs(order)
     rows = [
         {"run": name, "group": "Mean" if group == "Total" else group, "value": value}
         for name, record in zip(names, order, strict=True)
@@ -45,18 +54,19 @@ def per_joint_bars(records: Sequence[RunRecord], *, metric: str = "ap", slice: s
         sns.barplot(
             pd.DataFrame(rows), x="group", y="value", hue="run",
             order=[*GROUPS, "Mean"], hue_order=names,
-            palette=_colours(order), saturation=1, width=0.86, edgecolor="white", linewidth=0.4, errorbar=None, ax=axes,
+            palette=colours_of(order), saturation=1, width=0.86, edgecolor="white", linewidth=0.4, errorbar=None,
+            ax=axes,
         )  # fmt: skip
         _draw_values(axes, order, metric, slice)
         axes.axvline(len(GROUPS) - 0.5, color=GREY, linewidth=0.6, linestyle=(0, (2, 2)))
-        axes.set(xlabel="", ylabel=_axis_title(metric), xlim=(-0.5, len(GROUPS) + 0.5))
+        axes.set(xlabel="", ylabel=axis_title(metric), xlim=(-0.5, len(GROUPS) + 0.5))
         axes.margins(y=0.12)
-        axes.set_title(f"{_what(metric)} per joint group" + ("" if slice == "all" else f", {slice}"))
+        axes.set_title(f"{metric_title(metric)} per joint group" + ("" if slice == "all" else f", {slice}"))
         axes.grid(axis="x", visible=False)
         sns.despine(ax=axes, left=True)
         axes.legend([bars[0] for bars in axes.containers], names, loc="center left", reverse=True,
                     bbox_to_anchor=(1.005, 0.5), frameon=False, fontsize=8)  # fmt: skip
-        add_caption(figure, _caption(order))
+        add_caption(figure, caption_of(order))
     return figure
 
 
@@ -65,7 +75,7 @@ def ap_against_speed(records: Sequence[RunRecord], *, metric: str = "ap") -> Fig
 
     Raises UsageError for runs of different grounds or devices, or when no run was timed.
     """
-    floors = [record for record in _one_ground(records) if _is_floor(record)]
+    floors = [record for record in one_ground(records) if _is_floor(record)]
     others = [record for record in records if not _is_floor(record)]
     if not others:  # nothing but floors: then they are the points
         floors, others = [], floors
@@ -87,16 +97,51 @@ def ap_against_speed(records: Sequence[RunRecord], *, metric: str = "ap") -> Fig
             _draw_point(axes, record, point, metric, best=point in front)
         for record in floors:
             _draw_floor(axes, record, _mean(record, metric, "all"))
-        axes.set(xlabel="clips per second, whole job (log scale)", ylabel=f"mean {_axis_title(metric)}")
-        axes.set_title(f"Mean {_what(metric)} against speed")
+        axes.set(xlabel="clips per second, whole job (log scale)", ylabel=f"mean {axis_title(metric)}")
+        axes.set_title(f"Mean {metric_title(metric)} against speed")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlim(*_speed_limits([speed for speed, _ in points]))
         axes.margins(y=0.14)
         sns.despine(ax=axes)
-        add_caption(figure, [*_caption([*runs, *floors]), "Line: runs that no other beats in both."])
-        _label_points(figure, axes, points, _named(runs), avoid=_along(front))
+        add_caption(figure, [*caption_of([*runs, *floors]), "Line: runs that no other beats in both."])
+        _label_points(figure, axes, points, named_runs(runs), avoid=_along(front))
+    return figure
+
+
+def ap_against_cost(records: Sequence[RunRecord], *, cost: str = "multiply_adds", metric: str = "ap") -> Figure:
+    """Mean AP against multiply-adds or parameters (log axis) with the Pareto front: cheaper is to the left.
+
+    Raises UsageError for runs of different grounds, or when no run holds the cost.
+    """
+    label, unit = _COSTS[cost]
+    runs = [record for record in one_ground(records) if getattr(record.cost, cost)]
+    if not runs:
+        raise UsageError(f"no run holds its {cost.replace('_', '-')}; run `harness eval` again with this version")
+    points = [(getattr(record.cost, cost) * unit, _mean(record, metric, "all")) for record in runs]
+    whole = [(-x, y) for record, (x, y) in zip(runs, points, strict=True) if record.partial is None]
+    front = [(-x, y) for x, y in pareto(whole)][::-1]
+    with theme():
+        figure = new_figure(5.8, 4.0)
+        axes = figure.add_subplot()
+        axes.set_xscale("log")
+        axes.plot([x for x, _ in front], [y for _, y in front], color=GREY, linewidth=1, zorder=2)
+        for record, point in zip(runs, points, strict=True):
+            _draw_point(axes, record, point, metric, best=point in front)
+        for record in records:
+            if _is_floor(record):
+                _draw_floor(axes, record, _mean(record, metric, "all"))
+        axes.set(xlabel=label, ylabel=f"mean {axis_title(metric)}")
+        axes.set_title(f"Mean {metric_title(metric)} against {cost.replace('_', '-')}")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.set_xlim(*_speed_limits([x for x, _ in points]))
+        axes.margins(y=0.14)
+        sns.despine(ax=axes)
+        add_caption(figure, [*caption_of(records), "Line: runs that no other beats in both."])
+        _label_points(figure, axes, points, named_runs(runs), avoid=_along(front))
     return figure
 
 
@@ -113,7 +158,8 @@ def pareto(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     return front[::-1]
 
 
-def _one_ground(records: Sequence[RunRecord]) -> Sequence[RunRecord]:
+def one_ground(records: Sequence[RunRecord]) -> Sequence[RunRecord]:
+    """The records, if they may share a figure; UsageError otherwise."""
     grounds = by_ground(records)
     if not grounds:
         raise UsageError("no runs to plot; `harness eval` makes one")
@@ -141,7 +187,7 @@ def _is_floor(record: RunRecord) -> bool:
     return record.inference is not None and not record.inference.support
 
 
-def _named(records: Sequence[RunRecord]) -> list[str]:
+def named_runs(records: Sequence[RunRecord]) -> list[str]:
     """Labels without the preset where all share it (the caption says it), partial runs marked."""
     shared = f" ({_presets(records)[0]})" if len(_presets(records)) == 1 else "\0"
     named = zip(labels(records), records, strict=True)
@@ -152,27 +198,31 @@ def _presets(records: Sequence[RunRecord]) -> list[str]:
     return sorted({record.method.preset for record in records})
 
 
-def _colours(order: Sequence[RunRecord]) -> list[Any]:
+def colours_of(order: Sequence[RunRecord]) -> list[Any]:
+    """A colour per run, from light to dark; grey for what sees no pixel."""
     remaining = iter(palette(sum(not _is_floor(record) for record in order)))
     return [FLOOR if _is_floor(record) else next(remaining) for record in order]
 
 
-def _what(metric: str) -> str:
+def metric_title(metric: str) -> str:
+    """A metric's name as people write it."""
     return metric.upper() if len(metric) <= 4 else metric.replace("_", " ")
 
 
-def _axis_title(metric: str) -> str:
+def axis_title(metric: str) -> str:
+    """A metric's name with its unit."""
     unit = unit_of(metric)
-    return f"{_what(metric)} ({'%' if unit == 'percent' else unit})"
+    return f"{metric_title(metric)} ({'%' if unit == 'percent' else unit})"
 
 
-def _caption(records: Sequence[RunRecord]) -> list[str]:
+def caption_of(records: Sequence[RunRecord], *, drawn: str = "thin lines") -> list[str]:
+    """What the numbers of a figure stand on."""
     machines = "; ".join(sorted({machine_of(record) for record in records}))
     commits = ", ".join(sorted({short_commit(record.environment.commit) for record in records}))
     partial = ["† partial, not comparable"] if any(record.partial for record in records) else []
     facts = [f"preset: {', '.join(_presets(records))}", f"device: {machines}", f"commit {commits}", *partial]
     if any("intervals" in record.scoring for record in records):
-        facts.append("thin lines: 95 % interval over sequences")
+        facts.append(f"{drawn}: 95 % interval over sequences")
     return [f"{ground_of(records[0])}", "; ".join(facts)]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from harness.errors import UsageError
 from harness.records import RunRecord
@@ -67,7 +67,7 @@ def _check_one_ground(records: Sequence[RunRecord], of: str) -> None:
 def _table(
     records: Sequence[RunRecord],
     rows: dict[str, list[Score | None]],
-    facts: list[dict[str, Cell]],
+    facts: Sequence[Mapping[str, Cell]],
     *,
     title: str,
     first: str,

@@ -49,7 +49,10 @@ def fits(selector: Selector, record: RunRecord) -> bool:
         own = weights.name if weights else ""
         if not (_like(selector.weights, (own,)) or (digest and digest.startswith(selector.weights))):
             return False
-    return record.partial is None and to_plain(record.request) == to_plain(selector.request)
+    asked = to_plain(record.request)
+    if selector.codec is not None:
+        asked.pop("codec", None)  # asked for by its own word
+    return record.partial is None and asked == to_plain(selector.request)
 
 
 def chosen(study: Study, runs: Sequence[StoredRun], *, missing_ok: bool = False) -> dict[str, list[StoredRun]]:

@@ -1,0 +1,53 @@
+"""Every figure that runs carry, drawn into a folder: those of the records alone, and those of stored predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from harness.errors import UsageError
+from harness.records import RunRecord
+from harness.report import match_plots, plots, slice_plots
+from harness.report.opened import Opened
+from harness.report.style import save
+
+__all__ = ["draw_matched", "draw_records"]
+
+
+def draw_records(records: Sequence[RunRecord], folder: Path, *, metric: str = "ap") -> list[Path]:
+    """The figures of records of one ground, PNG and SVG; the PNG files. What they do not hold is left out."""
+    figures: dict[str, Callable[[], Figure]] = {
+        "per_joint": lambda: plots.per_joint_bars(records, metric=metric),
+        "joints": lambda: slice_plots.joint_intervals(records, metric=metric),
+        "slices": lambda: slice_plots.slice_bars(records, metric=metric),
+        "response": lambda: slice_plots.ap_response(records, metric=metric),
+        "ap_against_speed": lambda: plots.ap_against_speed(records, metric=metric),
+        "ap_against_multiply_adds": lambda: plots.ap_against_cost(records, metric=metric),
+        "ap_against_parameters": lambda: plots.ap_against_cost(records, cost="parameters", metric=metric),
+    }
+    paths = []
+    for name, draw in figures.items():
+        try:
+            figure = draw()
+        except UsageError:
+            if name == "per_joint":  # the metric is not there at all
+                raise
+            continue
+        paths.append(save(figure, folder / name)[1])
+    return paths
+
+
+def draw_matched(opened: Opened, folder: Path) -> list[Path]:
+    """The figures of runs' matches; differences by sequence are of every later run against the first."""
+    names, matched = opened.names, opened.matched
+    figures = {
+        "precision_recall": match_plots.precision_recall(names, matched),
+        "errors": match_plots.error_stacks(names, matched),
+        "found_against_speed": match_plots.found_against_speed(names, matched),
+    }
+    for number in range(1, len(names)):
+        pair = (names[0], names[number]), (matched[0], matched[number])
+        figures[f"sequences_{number}"] = match_plots.sequence_differences(*pair)
+    return [save(figure, folder / name)[1] for name, figure in figures.items()]
