@@ -70,7 +70,8 @@ def _key_frame(items: Sequence[Probed]) -> list[str]:
         for item in items
     ])]  # fmt: skip
     sentences = []
-    blind = {title: mine[-1].row()["b"] for title, mine in by_subject([item for item in items if item.blind]).items()}
+    unseeing = by_subject([item for item in items if item.blind])
+    blind = {title: min(item.row()["b"] for item in mine) for title, mine in unseeing.items()}
     for title, mine in by_subject([item for item in items if not item.blind]).items():
         worst = min(mine, key=lambda item: item.row()["b"])
         start, left = worst.row()["a"], worst.row()["b"]

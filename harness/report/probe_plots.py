@@ -182,7 +182,7 @@ def _draw_line(
 def _draw_blind(axes: Axes, items: Sequence[Probed]) -> None:
     for number, (title, mine) in enumerate(by_subject(items).items()):
         style = ((0, (4, 2)), (0, (1, 1)), (0, (6, 2, 1, 2)))[number % 3]
-        axes.axhline(_number(mine[-1].row()["b"]), color=GREY, linewidth=1.2, linestyle=style,
+        axes.axhline(min(_number(item.row()["b"]) for item in mine), color=GREY, linewidth=1.2, linestyle=style,
                      label=f"{title} (not shown it)")  # fmt: skip
 
 
