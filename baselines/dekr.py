@@ -1,4 +1,4 @@
-"""DEKR (Geng et al., CVPR 2021): every person's centre says where the joints are, each joint by a network of its own."""
+"""DEKR (Geng et al., CVPR 2021): every person's centre says where the joints are, each by a network of its own."""
 
 from __future__ import annotations
 
@@ -78,6 +78,7 @@ card = register_method(
             "w48-640-multi": _paper(48, 640, scales=(0.5, 1.0, 2.0)),
         },
         build=_build,
+        recipes={"": "dekr-tiny", "w": "dekr"},
         notes=_NOTES,
     )
 )

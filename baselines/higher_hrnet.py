@@ -77,6 +77,7 @@ card = register_method(
             "w48-640-multi": _paper(48, 640, scales=(0.5, 1.0, 2.0)),
         },
         build=_build,
+        recipes={"": "higher_hrnet-tiny", "w": "higher_hrnet"},
         notes=_NOTES,
     )
 )

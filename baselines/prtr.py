@@ -10,6 +10,8 @@ from torch import nn
 
 from baselines.layers.prtr import FrameAnswers, JointQueries, PersonQueries, Pyramid
 from harness.methods import CropSpec, FrameSpec, MethodCard, Preset, WholeFramePreset, register_method
+from harness.training.losses import StatesLoss, register_loss
+from harness.training.set_losses import joint_set_loss
 from harness.weights.sources import OFFICIAL, KeyMap
 
 __all__ = ["Prtr", "PrtrEndToEnd", "card", "end_to_end"]
@@ -69,6 +71,8 @@ def _two_stage(depth: int, size: tuple[int, int]) -> Preset:
     )  # fmt: skip
 
 
+register_loss("joint_set", StatesLoss(joint_set_loss), form="queries")
+
 _PAPER = "Li, Wang, Zhang, Xu, Tu: Pose Recognition with Cascade Transformers, CVPR 2021"
 _LICENCE = "Apache-2.0 (original release); this implementation Apache-2.0"
 
@@ -105,6 +109,7 @@ card = register_method(
             "res101-512x384": _two_stage(101, (384, 512)),
         },
         build=_build,
+        recipes={"tiny": "prtr-tiny", "res": "prtr"},
         notes=_NOTES,
     )
 )  # fmt: skip
@@ -135,6 +140,7 @@ end_to_end = register_method(
             ),
         },
         build=_build_end_to_end,
+        recipes={"": "prtr_end_to_end-tiny"},
         notes=(
             "The original is an annotated notebook without weights, training or an input rule, and fails as printed; "
             "this is the design it describes, with its defects mended, equal to it where it runs. Input sizes are "

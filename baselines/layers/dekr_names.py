@@ -48,8 +48,8 @@ def _unpack(state: State, *, head: str, offsets: str, centre_first: bool, sign: 
             ours[key] = torch.cat([value[1:], value[:1]])
         else:
             ours[key] = value
-    grid = {f"offset_feature_layers.{joint}.{block}.regular_matrix": _grid(2) for joint in range(joints) for block in (0, 1)}
-    return ours | grid
+    blocks = [f"offset_feature_layers.{joint}.{block}" for joint in range(joints) for block in (0, 1)]
+    return ours | {f"{block}.regular_matrix": _grid(2) for block in blocks}
 
 
 def _per_joint(layer: int, name: str, value: torch.Tensor, joints: int, sign: float) -> dict[str, torch.Tensor]:
@@ -80,7 +80,8 @@ def _pack(state: State, *, head: str, offsets: str, centre_first: bool, sign: fl
             theirs[key] = torch.cat([theirs[key][-1:], theirs[key][:-1]])
     joints = range(sum(key.startswith("offset_final_layer.") and key.endswith(".bias") for key in state))
     for leaf in ("weight", "bias"):
-        theirs[f"{grouped}3.{leaf}"] = sign * torch.cat([state[f"offset_final_layer.{joint}.{leaf}"] for joint in joints])
+        finals = [state[f"offset_final_layer.{joint}.{leaf}"] for joint in joints]
+        theirs[f"{grouped}3.{leaf}"] = sign * torch.cat(finals)
     for block in (0, 1):
         places = [f"offset_feature_layers.{joint}.{block}." for joint in joints]
         for leaf in ("weight", "bias"):

@@ -174,7 +174,7 @@ class PersonQueries(nn.Module):
 
 
 class Pyramid(ResNet):
-    """Frames (B,3,H,W) -> feature maps of some `stages` (1-4) of a ResNet, at 1/4 ... 1/32; later stages are left out."""
+    """Frames (B,3,H,W) -> feature maps of some `stages` (1-4) of a ResNet, at 1/4 ... 1/32; later ones are left out."""
 
     def __init__(self, depth: int, *, width: int = 64, stages: Sequence[int] = (3, 4)) -> None:
         super().__init__(depth, width=width)

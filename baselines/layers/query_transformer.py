@@ -6,6 +6,7 @@ Names of parameters are those of the official release.
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -19,7 +20,7 @@ class Perceptron(nn.Module):
     def __init__(self, inputs: int, hidden: int, outputs: int, depth: int = 3) -> None:
         super().__init__()
         widths = [inputs, *[hidden] * (depth - 1), outputs]
-        self.layers = nn.ModuleList(nn.Linear(*pair) for pair in zip(widths[:-1], widths[1:], strict=True))
+        self.layers = nn.ModuleList(nn.Linear(*pair) for pair in pairwise(widths))
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """(...,inputs) -> (...,outputs)."""

@@ -77,7 +77,7 @@ class AssociativeEmbedding:
         return [self._people(found, scores, zoom) for found, scores in poses]
 
     def grouped(self, heatmaps: torch.Tensor, tags: torch.Tensor) -> list[tuple[Floats, NDArray[np.float64]]]:
-        """Poses (P,J,3+T) in px of the maps and instance scores (P,) of each frame; maps (B,J,h,w), tags (B,J,h,w,T)."""
+        """Poses (P,J,3+T) in px of maps (B,J,h,w) and scores (P,) of persons, for each frame; tags (B,J,h,w,T)."""
         found = strongest(heatmaps, self.most_people, kernel=self.kernel)
         cells = found.cells.unsqueeze(-1).expand(*found.cells.shape, tags.shape[-1])
         values, x, y, read = (

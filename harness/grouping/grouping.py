@@ -45,7 +45,7 @@ class Pass:
 
 
 class Grouping(Protocol):
-    """One way of making persons of outputs; `anchored` on the smallest scale of a list, or on 1 (whole_frame.md 1.1)."""
+    """One way of making persons of outputs; inputs are sized by scale 1 (`anchored`) or by the smallest of a list."""
 
     anchored: bool
 

@@ -1,4 +1,4 @@
-"""Persons out of a set of person queries, each with its own set of joint queries: PRTR end to end (whole_frame.md 4)."""
+"""Persons out of a set of person queries, each with a set of joint queries: PRTR end to end (whole_frame.md 4)."""
 
 from __future__ import annotations
 

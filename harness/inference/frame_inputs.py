@@ -1,7 +1,7 @@
-"""Whole frames as network inputs: how large, where the picture lies in them, and the way back (whole_frame.md 1.1, 1.2).
+"""Whole frames as network inputs: how large, where the picture lies in them, and back (whole_frame.md 1.1, 1.2).
 
-"bars": the short side becomes the input's, the long one gets black bars at both ends up to a multiple of 64. "fit": both
-sides are zoomed alike, up to a longest side, and nothing is added (DETR's).
+"bars": the short side becomes the input's, the long one gets black bars at both ends up to a multiple of 64. "fit":
+both sides are zoomed alike, up to a longest side, and nothing is added (DETR's).
 """
 
 from __future__ import annotations

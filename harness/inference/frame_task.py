@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from time import perf_counter
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import numpy as np
 import torch
@@ -51,8 +51,7 @@ class FrameTask(Task):
 
     def work_of(self, dataset: DataSet, number: int) -> FrameWork:
         """The frames of a sequence."""
-        preset, mine = self.method.preset, np.flatnonzero(self.boxes.sequence == number)
-        assert isinstance(preset, WholeFramePreset)
+        preset, mine = cast(WholeFramePreset, self.method.preset), np.flatnonzero(self.boxes.sequence == number)
         clips = cut_clips(
             dataset, dataset.sequences[number], frame=self.boxes.frame[mine], boxes=self.boxes.boxes[mine],
             box_scores=self.boxes.scores[mine], track_ids=self.boxes.track_ids[mine], missing=self.missing,
@@ -78,8 +77,7 @@ class FrameTask(Task):
     def finish(self, work: SequenceWork, dataset: DataSet, *, beside: bool = False) -> None:
         """Keep the persons of a finished sequence, on the disk first."""
         started = perf_counter()
-        assert isinstance(work, FrameWork)
-        predictions = people_of(work, self.method.card.skeleton, dataset.skeleton)
+        predictions = people_of(cast(FrameWork, work), self.method.card.skeleton, dataset.skeleton)
         self.shards.save(work.number, predictions)
         self.parts[work.number] = predictions
         self.timings.sequences += 1
@@ -87,8 +85,8 @@ class FrameTask(Task):
 
     def advance(self, work: SequenceWork, image: int | None, size: tuple[int, int]) -> None:
         """Find the persons of every batch of frames that an image completes."""
-        assert isinstance(work, FrameWork) and image is not None
-        for part, inputs in work.frame_batches(image, size):
+        work = cast(FrameWork, work)
+        for part, inputs in work.frame_batches(cast(int, image), size):
             people = self._people(work, inputs)
             finite = np.array([bool(np.isfinite(found.joints).all()) for found in people])
             if not finite.all():
@@ -120,9 +118,8 @@ class FrameTask(Task):
         return self._people(work, inputs)
 
     def _piece(self, work: FrameWork, inputs: list[torch.Tensor]) -> list[People]:
-        assert work._size is not None
         started, grouping = perf_counter(), self.method.grouping
-        scales = [item.scale for item in work.inputs_of(work._size)]
+        scales = [item.scale for item in work.inputs_of(work.shown)]
         passes = [self._pass(scale, frames) for scale, frames in zip(scales, inputs, strict=True)]
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)

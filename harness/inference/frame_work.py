@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from harness.datasets.sequences import NO_TRACK
+from harness.errors import HarnessError
 from harness.grouping import People
 from harness.inference.crops import transform, warp
 from harness.inference.frame_inputs import FrameInput, base_size, frame_inputs, matrix_back
@@ -59,15 +60,20 @@ class FrameWork(SequenceWork):
         return frame_inputs(size, self.frame, anchored=self.anchored)
 
     @property
+    def shown(self) -> tuple[int, int]:
+        """Width and height of the frames, known once one was seen."""
+        if self._size is None:
+            raise HarnessError(f"{self.sequence.name}: no frame was read before its size was asked for")
+        return self._size
+
+    @property
     def size(self) -> tuple[int, int]:
         """Width and height of the input at scale 1, known once a frame was seen."""
-        assert self._size is not None
-        return base_size(self._size, self.frame, anchored=self.anchored)
+        return base_size(self.shown, self.frame, anchored=self.anchored)
 
     def keep_people(self, part: slice, people: list[People]) -> None:
         """Keep who was found in the frames of some rows, moved to px of the frame."""
-        assert self._size is not None
-        matrix = matrix_back(self.inputs_of(self._size), self.size)
+        matrix = matrix_back(self.inputs_of(self.shown), self.size)
         for row, found in zip(range(part.start, part.stop), people, strict=True):
             joints = transform(found.joints[None].reshape(1, -1, 2), matrix[None]).reshape(found.joints.shape)
             self.found[row] = People(joints, found.scores, found.person_scores, found.present)

@@ -72,7 +72,8 @@ def offset_targets(
     writer = np.zeros((height, width), dtype=np.float32)
     for person in np.flatnonzero(areas > 0).tolist():
         x, y = (int(value) for value in centres[person])
-        columns, rows = slice(max(x - reach, 0), min(x + reach, width)), slice(max(y - reach, 0), min(y + reach, height))
+        columns = slice(max(x - reach, 0), min(x + reach, width))
+        rows = slice(max(y - reach, 0), min(y + reach, height))
         if columns.start >= columns.stop or rows.start >= rows.stop:
             continue
         cells = np.stack(np.meshgrid(np.arange(columns.start, columns.stop), np.arange(rows.start, rows.stop)))

@@ -13,8 +13,9 @@ import torch
 from harness.datasets.sequences import DataSet
 from harness.errors import HarnessError, UsageError
 from harness.inference.loaded import choose_device
-from harness.methods import MethodCard
+from harness.methods import MethodCard, WholeFramePreset
 from harness.training.checkpoint import restore
+from harness.training.frame_trainer import FrameTrainer
 from harness.training.keeper import Keeper, Scored, Trained
 from harness.training.recipe import Recipe
 from harness.training.recipes import open_recipe
@@ -76,7 +77,8 @@ def train(
         torch.set_num_threads(threads)
     chosen = choose_device(device)
     team = join_team(chosen, recipe.batch_size)
-    trainer = Trainer.make(card, preset, dataset, recipe, seed, chosen, team)
+    kind = FrameTrainer if isinstance(card.preset(preset)[1], WholeFramePreset) else Trainer
+    trainer = kind.make(card, preset, dataset, recipe, seed, chosen, team)
     if start is not None:
         start_from(trainer.method.module, start, prefix=start_prefix)
     trainer.ready()
