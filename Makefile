@@ -44,7 +44,12 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 reports: $(STAMP)
 	$(BIN)/harness table --results results/reference --format markdown > reports/reference.md
 	$(BIN)/harness table --results results/reference --format markdown --by-slice >> reports/reference.md
-	$(BIN)/harness report plots --results results/reference -o reports/reference
+	$(BIN)/harness table --results results/reference --format markdown --by-joint >> reports/reference.md
+	$(BIN)/harness table --results results/reference --format markdown --cost >> reports/reference.md
+	$(BIN)/harness table --results results/reference --verify > /dev/null
+	$(BIN)/harness report plots --results results/reference --predictions -o reports/reference
+	$(BIN)/harness report study reports/reference_study.toml --results results/reference
+	if [ -d results/claims ]; then $(BIN)/harness report study reports/claims.toml --results results/claims; fi
 	$(BIN)/python docs/generate.py
 
 docs: $(STAMP)

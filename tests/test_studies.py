@@ -161,6 +161,9 @@ def test_a_selector_takes_whole_runs_with_exactly_its_request() -> None:
     assert not fits(Selector(method="b"), run) and not fits(Selector(label=""), run)
     probed = replace(run, request={"probe": "freeze"})
     assert not fits(Selector(method="a"), probed) and fits(Selector(method="a", request={"probe": "freeze"}), probed)
+    interrupted = replace(probed, partial=Partial("probe: freeze"))  # as every run under a probe is
+    assert fits(Selector(method="a", request={"probe": "freeze"}), interrupted)
+    assert not fits(Selector(request={"probe": "freeze"}), replace(probed, partial=Partial("probe: freeze; 2 of 4")))
     read_otherwise = replace(run, request={"codec": "dark"})  # and so is the codec of its inference
     assert not fits(Selector(method="a"), read_otherwise) and fits(Selector(codec="heatmap"), read_otherwise)
     assert not fits(Selector(method="a"), replace(run, partial=Partial("2 of 4")))

@@ -52,7 +52,8 @@ def fits(selector: Selector, record: RunRecord) -> bool:
     asked = to_plain(record.request)
     if selector.codec is not None:
         asked.pop("codec", None)  # asked for by its own word
-    return record.partial is None and asked == to_plain(selector.request)
+    whole = record.partial is None or record.partial.reason == f"probe: {selector.request.get('probe')}"
+    return whole and asked == to_plain(selector.request)
 
 
 def chosen(study: Study, runs: Sequence[StoredRun], *, missing_ok: bool = False) -> dict[str, list[StoredRun]]:
