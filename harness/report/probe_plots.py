@@ -58,9 +58,9 @@ def joint_response(items: Sequence[Probed]) -> Figure:
         figure, panels = _panels(len(families))
         for axes, family in zip(panels, families, strict=False):
             mine = [item for item in items if item.family == family]
-            for group in GROUPS:
+            for group, marker in zip(GROUPS, "osD^v<>", strict=True):
                 rows = [item.row(group) for item in mine]
-                _draw_line(axes, rows, [item.dose for item in mine], colours[group], group, band=False)
+                _draw_line(axes, rows, [item.dose for item in mine], colours[group], group, marker=marker, band=False)
             axes.set(title=family, xlabel=_UNITS.get(family.split("@")[0], "dose"), ylabel="AP (%)")
             axes.set_ylim(bottom=0)
         _legend(figure, panels)
@@ -169,11 +169,18 @@ def _panels(count: int) -> tuple[Figure, list[Axes]]:
 
 
 def _draw_line(
-    axes: Axes, rows: Sequence[Row], doses: Sequence[float], colour: Any, label: str, *, band: bool = True
+    axes: Axes,
+    rows: Sequence[Row],
+    doses: Sequence[float],
+    colour: Any,
+    label: str,
+    *,
+    marker: str = "o",
+    band: bool = True,
 ) -> None:
     start = _number(rows[0]["a"])
     values = [start, *(_number(row["b"]) for row in rows)]
-    axes.plot([0, *doses], values, marker="o", markersize=3.5, color=colour, label=label)
+    axes.plot([0, *doses], values, marker=marker, markersize=3.5, color=colour, label=label)
     if band and all(row["low"] is not None for row in rows):
         low, high = ([start, *(start + row[side] for row in rows)] for side in ("low", "high"))
         axes.fill_between([0, *doses], low, high, color=colour, alpha=0.18, linewidth=0)
