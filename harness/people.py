@@ -44,7 +44,7 @@ def check_no_boxes(request: Request) -> None:
     }
     for option, said in given.items():
         if said:
-            raise UsageError(f"method '{request.method}' takes whole frames and finds people itself; leave out {option}")
+            raise UsageError(f"method '{request.method}' takes whole frames, finds people itself; leave out {option}")
     if request.nms == "none" and request.nms_threshold is not None:
         raise UsageError("--nms-threshold is the threshold of --nms: name the suppression, or leave it out")
     _check_source(request)

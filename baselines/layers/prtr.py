@@ -157,9 +157,7 @@ class PersonQueries(nn.Module):
         grid = torch.stack([x[:, :, None, :].expand(-1, -1, side, -1), y[..., None].expand(-1, -1, -1, side)], dim=-1)
         count, people = boxes.shape[:2]
         stacked = grid.reshape(count, people * side, side, 2)
-        read = [
-            grid_sample(maps[level], stacked, padding_mode="border", align_corners=False) for level in self.levels
-        ]
+        read = [grid_sample(maps[level], stacked, padding_mode="border", align_corners=False) for level in self.levels]
         together = torch.cat(read, dim=1).view(count, -1, people, side, side)
         return together.transpose(1, 2).flatten(0, 1)
 

@@ -67,9 +67,7 @@ class AssociativeEmbedding:
         """Frames (B,3,H,W), left and right exchanged."""
         return frames.flip(-1)
 
-    def people(
-        self, passes: Sequence[Pass], size: tuple[int, int], *, flip_order: torch.Tensor
-    ) -> list[People]:
+    def people(self, passes: Sequence[Pass], size: tuple[int, int], *, flip_order: torch.Tensor) -> list[People]:
         """Persons of each frame, in px of the input at scale 1."""
         heatmaps, tags = mean_maps(passes, size if self.to_input else None, flip_order)
         poses = self.grouped(heatmaps, tags)

@@ -52,9 +52,7 @@ class Grouping(Protocol):
     def mirror(self, frames: torch.Tensor) -> torch.Tensor:
         """Frames (B,3,H,W) as the network has to see them for `Pass.mirrored`."""
 
-    def people(
-        self, passes: Sequence[Pass], size: tuple[int, int], *, flip_order: torch.Tensor
-    ) -> list[People]:
+    def people(self, passes: Sequence[Pass], size: tuple[int, int], *, flip_order: torch.Tensor) -> list[People]:
         """Persons of each of B frames from passes of falling scale; `size` (width, height) is the input at scale 1.
 
         `flip_order` as in Skeleton.

@@ -47,9 +47,7 @@ class CentreOffsets:
         moved[..., :-_MOVE] = mirrored[..., _MOVE:]
         return moved
 
-    def people(
-        self, passes: Sequence[Pass], size: tuple[int, int], *, flip_order: torch.Tensor
-    ) -> list[People]:
+    def people(self, passes: Sequence[Pass], size: tuple[int, int], *, flip_order: torch.Tensor) -> list[People]:
         """Persons of each frame, in px of the input at scale 1."""
         maps, found = [], []
         for item in passes:
@@ -159,7 +157,7 @@ def _read(maps: torch.Tensor, poses: Floats) -> Floats:
     x = np.clip(np.floor(poses[:, :, 0]), 0, width - 1).astype(np.int64)
     y = np.clip(np.floor(poses[:, :, 1]), 0, height - 1).astype(np.int64)
     joint = np.broadcast_to(np.arange(poses.shape[1]), x.shape)
-    index = [torch.from_numpy(np.ascontiguousarray(part)).to(maps.device) for part in (joint, y, x)]
+    index = [torch.from_numpy(part.copy()).to(maps.device) for part in (joint, y, x)]
     read: Floats = maps[index[0], index[1], index[2]].cpu().numpy()
     return read
 

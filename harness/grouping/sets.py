@@ -32,9 +32,7 @@ class PersonSet:
         """There is none: persons of two passes have no partners."""
         raise UsageError("persons of a mirrored frame have no partners in the plain one; leave out the flip test")
 
-    def people(
-        self, passes: Sequence[Pass], size: tuple[int, int], *, flip_order: torch.Tensor
-    ) -> list[People]:
+    def people(self, passes: Sequence[Pass], size: tuple[int, int], *, flip_order: torch.Tensor) -> list[People]:
         """Persons of each frame, the likeliest first, in px of the input."""
         if len(passes) != 1:
             raise UsageError("persons of several scales have no partners; give one scale")
