@@ -72,7 +72,13 @@ def command(
     judge = Judge(_dataset(shared), replicates=replicates, seed=seed)
     if kind == "protocol":
         answers = _protocol(
-            subjects, store, judge, boxes=detections and str(detections), seed=seed, cross=cross, overwrite=overwrite
+            subjects,
+            store,
+            judge,
+            boxes=str(detections) if detections else None,
+            seed=seed,
+            cross=cross,
+            overwrite=overwrite,
         )
     else:
         subjects += _controls(kind, subjects, shared) if control else []

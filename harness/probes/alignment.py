@@ -194,5 +194,5 @@ def _packed(watch: Watch) -> bytes:
         for number, kept in enumerate(watch.kept)
         for name, value in kept.maps.items()
     }
-    np.savez_compressed(content, **arrays)  # type: ignore[arg-type]
+    np.savez_compressed(content, **arrays)
     return content.getvalue()

@@ -112,4 +112,5 @@ def _motion_field(shape: tuple[int, ...], joints: Floats, motion: Floats) -> NDA
 
 
 def _rounded(values: NDArray[np.floating]) -> Picture:  # type: ignore[type-arg]
-    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    rounded: Picture = np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    return rounded

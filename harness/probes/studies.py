@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
+from typing import Any
 
 from harness.errors import UsageError
 from harness.evaluate import evaluate_together
@@ -41,7 +42,7 @@ class Answer:
     untouched: StoredRun
 
     @property
-    def rows(self) -> tuple[dict[str, object], ...]:
+    def rows(self) -> tuple[dict[str, Any], ...]:
         """What changed against the untouched run."""
         rows = self.run.record.findings.get("rows", ())
         return tuple(row for row in rows if row["what"] == "change" and row["against"] == self.untouched.id)
@@ -148,7 +149,7 @@ def _factors(
     preset = _preset(subject)
 
     def setting(name: str, **values: object) -> tuple[str, Change]:
-        return name, lambda request: replace(request, **values)  # type: ignore[arg-type]
+        return name, lambda request: replace(request, **values)
 
     people = [setting(text, probe=probe_named(text, seed=seed)) for text in ("boxes_jitter=0.05", "boxes_detector=1")]
     if boxes is not None:

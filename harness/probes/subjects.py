@@ -108,10 +108,10 @@ def _motion(sequence: Sequence, row: int) -> Floats:
     here = _known(sequence.truth, row)
     first = _known(sequence.truth, before) if before >= 0 else here
     last = _known(sequence.truth, after) if after >= 0 else here
-    first, back = np.where(np.isnan(first), here, first), np.where(np.isnan(first[:, :1]), 0, back)
-    last, ahead = np.where(np.isnan(last), here, last), np.where(np.isnan(last[:, :1]), 0, ahead)
+    frames = np.where(np.isnan(first[:, :1]), 0, back) + np.where(np.isnan(last[:, :1]), 0, ahead)
+    first, last = np.where(np.isnan(first), here, first), np.where(np.isnan(last), here, last)
     with np.errstate(invalid="ignore", divide="ignore"):
-        motion: Floats = np.where(back + ahead > 0, (last - first) / (back + ahead), np.nan)
+        motion: Floats = np.where(frames > 0, (last - first) / frames, np.nan)
     return motion
 
 

@@ -264,7 +264,8 @@ def _cosine(one: torch.Tensor, other: torch.Tensor) -> Floats:
 def _peaks(maps: torch.Tensor) -> Floats:
     """(...,h,w) -> (...,2) cell of the largest value, x and y."""
     best = maps.flatten(-2).argmax(-1).cpu().numpy()
-    return np.stack([best % maps.shape[-1], best // maps.shape[-1]], axis=-1).astype(np.float64)
+    places: Floats = np.stack([best % maps.shape[-1], best // maps.shape[-1]], axis=-1).astype(np.float64)
+    return places
 
 
 def _neighbours_agree(maps: torch.Tensor) -> torch.Tensor:
