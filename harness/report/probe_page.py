@@ -102,8 +102,9 @@ def _time(items: Sequence[Probed]) -> list[str]:
             sure = [part for part in slices if part["verdict"] != "not shown" and part["slice"] != "all"]
             where = "; ".join(f"{part['slice']} {_signed(_minus(part['difference']))}" for part in sure)
             sentences.append(
-                f"* Temporal gain of {item.title}: {_signed(_minus(row['difference']))} {_interval(row, -1)}, "
-                f"{_verdict(row)}. " + (f"By slice: {where}." if where else "No slice shows one.")
+                f"* Temporal gain of {item.title}: {_signed(_minus(row['difference']))} {_interval(row, -1) if row['low'] is not None else ''}".rstrip()
+                + f", {_verdict(row)}. "
+                + (f"By slice: {where}." if where else "No slice shows one.")
             )
     return [*lines, "", *sentences]
 
@@ -201,7 +202,9 @@ def _number(value: float | None) -> str:
 
 
 def _signed(value: float | None) -> str:
-    return "–" if value is None else f"{value:+.1f}"
+    if value is None:
+        return "–"
+    return f"{value:+.1f}" if round(value, 1) else "0.0"
 
 
 def _minus(value: float | None) -> float | None:

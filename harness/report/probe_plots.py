@@ -89,7 +89,7 @@ def gains(items: Sequence[Probed]) -> Figure:
         gained = {title: [_found(mine, *label) for label in labels] for title, mine in frozen.items()}
         _draw_bars(below, [name or slice for slice, name in labels], gained, colours)
         below.set(title="Temporal gain: AP minus AP with neighbours frozen to the key frame", ylabel="AP points")
-        below.tick_params(axis="x", rotation=40)
+        below.set_xticks(below.get_xticks(), below.get_xticklabels(), rotation=35, ha="right", rotation_mode="anchor")
         above.legend(frameon=False, fontsize=8)
         add_caption(figure, [*_caption(items), "Lines: 95 % of the paired change over videos."])
     return figure
@@ -107,7 +107,7 @@ def alignment_by_displacement(runs: Sequence[tuple[str, RunRecord]]) -> Figure:
             _draw_measures(line[1], rows, bins, {"cosine_before": "before", "cosine_after": "after",
                                                  "cosine_perfect": "perfect"})  # fmt: skip
             _draw_measures(line[2], rows, bins, {"error_zero": "no offset", "error": "mean offset"})
-            line[0].set(title=f"{title}: pose of the key frame read from neighbours", ylabel="share within half a head")
+            line[0].set(title=title, ylabel="key pose found in neighbours (share)")
             line[1].set(title="Likeness to the key frame", ylabel="cosine at the joint")
             line[2].set(title="Offsets at joints", ylabel="error, cells")
         add_caption(figure, [f"{ground_of(runs[0][1])}", "Lines: 95 % over videos. Cells are those of the features."])
