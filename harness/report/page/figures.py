@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from collections.abc import Sequence as Series
 from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
 from harness.errors import UsageError
 from harness.records import RunRecord
-from harness.report import plots
+from harness.report import match_plots, plots, slice_plots
 from harness.report.comparable import by_ground
+from harness.report.opened import Opened
 from harness.report.style import theme
 
 __all__ = ["Plot", "draw_plots", "svg_of"]
+
+Draw = Callable[[], Figure]
 
 
 @dataclass(frozen=True)
@@ -26,16 +30,16 @@ class Plot:
     svg: str
 
 
-def draw_plots(records: Sequence[RunRecord]) -> list[Plot]:
-    """Every figure that the records carry, for each group of runs that may share an axis."""
+def draw_plots(records: Series[RunRecord], opened: Opened | None = None) -> list[Plot]:
+    """Every figure that the records carry, per group of runs that may share an axis, and those of stored poses."""
     found: list[Plot] = []
-    for ground, same in by_ground(records).items():
-        for title, draw in _figures():
-            try:
-                figure = draw(same)
-            except UsageError:  # the records do not hold what it shows
-                continue
-            found.append(Plot(f"{title}; {ground}", svg_of(figure, prefix=f"plot{len(found)}-")))
+    drawn = [*_of_records(records), *(_of_matches(opened) if opened is not None else ())]
+    for title, draw in drawn:
+        try:
+            figure = draw()
+        except UsageError:  # the records do not hold what it shows
+            continue
+        found.append(Plot(title, svg_of(figure, prefix=f"plot{len(found)}-")))
     return found
 
 
@@ -46,12 +50,26 @@ def svg_of(figure: Figure, *, prefix: str) -> str:
         figure.savefig(content, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", content.getvalue(), flags=re.DOTALL)
     text = text[text.index("<svg") :]
-    text = re.sub(r'\b(id="|href="#|url\(#)', lambda found: found[1] + prefix, text)
-    return re.sub(
-        r'(<svg[^>]*?) width="[^"]*"', r"\1", re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1), count=1
-    )
+    text = re.sub(r'\b(id="|href="#|url\(#)', lambda match: match[1] + prefix, text)
+    for size in ("width", "height"):  # the page says how large it is
+        text = re.sub(rf'(<svg[^>]*?) {size}="[^"]*"', r"\1", text, count=1)
+    return text
 
 
-def _figures() -> Iterator[tuple[str, Callable[[Sequence[RunRecord]], Figure]]]:
-    yield "AP per joint group", plots.per_joint_bars
-    yield "AP against speed", plots.ap_against_speed
+def _of_records(records: Series[RunRecord]) -> Iterator[tuple[str, Draw]]:
+    for ground, same in by_ground(records).items():
+        for title, draw in (
+            ("AP per joint group", plots.per_joint_bars), ("AP by slice", slice_plots.slice_bars),
+            ("AP against speed and occlusion", slice_plots.ap_response),
+            ("AP per joint, with intervals", slice_plots.joint_intervals), ("AP against speed", plots.ap_against_speed),
+        ):  # fmt: skip
+            yield f"{title}; {ground}", lambda draw=draw, same=same: draw(same)  # type: ignore[misc]
+
+
+def _of_matches(opened: Opened) -> Iterator[tuple[str, Draw]]:
+    names, matched = opened.names[:2], opened.matched[:2]
+    yield "What became of every true joint", lambda: match_plots.error_stacks(names, matched)
+    yield "Joints found against speed and occlusion", lambda: match_plots.found_against_speed(names, matched)
+    yield "Precision against recall", lambda: match_plots.precision_recall(names, matched)
+    if len(names) > 1:
+        yield "Difference by sequence", lambda: match_plots.sequence_differences(names, matched)

@@ -99,7 +99,7 @@ def make_page(content: Content, *, progress: Progress | None = None) -> str:
         script_sources=" ".join(f"'sha256-{_digest(text)}'" for text in (early, script)),
         grounds="; ".join(dict.fromkeys(str(ground_of(record)) for record in records)),
         verdict=_verdict(difference, labels(records)), cards=_cards(records, paired=opened is not None),
-        notes=_notes(content), tables=tables, plots=draw_plots(records), provenance=_provenance(content.runs),
+        notes=_notes(content), tables=tables, plots=draw_plots(records, opened), provenance=_provenance(content.runs),
         theatre=_theatre(content, progress), keys=KEYS,
     )  # fmt: skip
 
