@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from baselines.layers.hrnet import TINY, HRNet
+from baselines.layers.vitpose import TINY as TINY_VITPOSE
+from baselines.layers.vitpose import VitposeNetwork
 from harness.methods import CropSpec, MethodCard, Preset, register_method
 
-__all__ = ["CopyPrevious", "card"]
+__all__ = ["CopyPrevious", "CopyPreviousVitpose", "card"]
 
 
 class CopyPrevious(HRNet):
@@ -21,31 +24,49 @@ class CopyPrevious(HRNet):
         return super().forward(clips[:, 0])
 
 
-def _build(options: Mapping[str, Any]) -> CopyPrevious:
-    return CopyPrevious(**options)
+class CopyPreviousVitpose(VitposeNetwork):
+    """Tiny ViTPose in the same place: the control of what is built on it."""
 
+    def forward(self, clips: torch.Tensor) -> torch.Tensor:
+        """(B,1,3,16h,16w) -> heatmaps (B,J,4h,4w)."""
+        return super().forward(clips[:, 0])
+
+
+def _build(options: Mapping[str, Any]) -> CopyPrevious | CopyPreviousVitpose:
+    """The network that `network` names, hrnet or vitpose, with the other options."""
+    others = {key: value for key, value in options.items() if key != "network"}
+    return (CopyPreviousVitpose if options["network"] == "vitpose" else CopyPrevious)(**others)
+
+
+_tiny = Preset(
+    crop=CropSpec(size=(96, 128)),
+    codec="heatmap",
+    codec_options={"sigma": 1.5, "activation": "softmax"},
+    support=(-1,),
+    box_offset=-1,
+    options={"network": "hrnet", **TINY},
+    weights="hrnet-tiny",
+)
 
 card = register_method(
     MethodCard(
         name="copy_previous",
         title="Copy of the previous frame",
         summary=(
-            "The pose that tiny HRNet finds in the previous frame, in the previous box of the same track, left as it "
+            "The pose that a tiny network finds in the previous frame, in the previous box of the same track, left as it "
             "is: a method that uses time has to beat it where people move."
         ),
         presets={
-            "tiny": Preset(
-                crop=CropSpec(size=(96, 128)),
-                codec="heatmap",
-                codec_options={"sigma": 1.5, "activation": "softmax"},
-                support=(-1,),
-                box_offset=-1,
-                options=TINY,
-                weights="hrnet-tiny",
-            )
+            "tiny": _tiny,
+            "tiny-vitpose": replace(
+                _tiny, options={"network": "vitpose", **TINY_VITPOSE}, weights="vitpose-tiny-backbone"
+            ),
         },
         build=_build,
         licence="Apache-2.0",
-        notes="Needs boxes with track ids. At the start of a track the current frame is used: there it equals hrnet.",
+        notes=(
+            "Needs boxes with track ids. At the start of a track the current frame is used: there it equals its network. "
+            "`tiny` copies HRNet-tiny's pose, `tiny-vitpose` that of the ViT backbone, for what is built on it."
+        ),
     )
 )

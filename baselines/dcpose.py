@@ -176,6 +176,7 @@ card = register_method(
                 codec_options={"sigma": 1.5, "activation": "softmax"},
                 support=_SUPPORT,
                 options={"backbone": TINY_HRNET, "context": 32, "dilations": (1, 2, 3), "modulation": 1.0},
+                weights="dcpose-tiny",
                 ends="key",
             ),
             "paper": Preset(

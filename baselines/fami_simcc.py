@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -155,9 +156,9 @@ card = register_method(
         paper="an unreviewed course report; FAMI-Pose: Liu et al., CVPR 2022; SimCC: Li et al., ECCV 2022",
         licence="no code was published; this implementation Apache-2.0",
         presets={
-            "tiny": _tiny(2.0),
+            "tiny": replace(_tiny(2.0), weights="fami_simcc-tiny"),
             "tiny-k1": _tiny(1.0),
-            "tiny-heatmap-aux": _tiny(2.0, codec="simcc_maps_peak"),
+            "tiny-heatmap-aux": replace(_tiny(2.0, codec="simcc_maps_peak"), weights="fami_simcc-tiny"),
             "paper": _paper(1.5),
             "paper-k1": _paper(1.0),
             "paper-k2": _paper(2.0),

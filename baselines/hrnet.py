@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -26,6 +27,15 @@ def _build(options: Mapping[str, Any]) -> HRNetPose:
     return HRNetPose(**options)
 
 
+_tiny = Preset(
+    crop=CropSpec(size=(96, 128)),
+    codec="heatmap",
+    codec_options={"sigma": 1.5, "activation": "softmax"},
+    options=TINY,
+    weights="hrnet-tiny",
+)
+
+
 def _paper(width: int, size: tuple[int, int], *, sigma: float) -> Preset:
     return Preset(crop=CropSpec(size=size), codec="heatmap", codec_options={"sigma": sigma}, options={"width": width})
 
@@ -46,13 +56,8 @@ card = register_method(
         year=2019,
         licence="MIT (original release); this implementation Apache-2.0",
         presets={
-            "tiny": Preset(
-                crop=CropSpec(size=(96, 128)),
-                codec="heatmap",
-                codec_options={"sigma": 1.5, "activation": "softmax"},
-                options=TINY,
-                weights="hrnet-tiny",
-            ),
+            "tiny": _tiny,
+            "tiny-backbone": replace(_tiny, weights="hrnet-tiny-backbone"),
             "w32-256x192": _paper(32, (192, 256), sigma=2.0),
             "w32-384x288": _paper(32, (288, 384), sigma=3.0),
             "w48-256x192": _paper(48, (192, 256), sigma=2.0),

@@ -28,6 +28,15 @@ def _build(options: Mapping[str, Any]) -> Vitpose:
     return Vitpose(**options)
 
 
+_tiny = Preset(
+    crop=CropSpec(size=(96, 128)),
+    codec="heatmap",
+    codec_options={"sigma": 1.5, "activation": "softmax"},
+    options=TINY,
+    weights="vitpose-tiny",
+)
+
+
 def _small(options: Mapping[str, Any], **more: Any) -> Preset:
     return Preset(
         crop=CropSpec(size=(192, 256)), codec="udp", codec_options={"sigma": 2.0, "kernel": 11},
@@ -61,7 +70,8 @@ writes each of them; mmpose's names are from memory but for a few. Positions sto
 (bicubic); MAE's encoder is something to start a training from (--start), its final norm left out as in the release. \
 A checkpoint trained on COCO has the eyes where PoseTrack has head_bottom and head_top. The presets `plain-*` read \
 the same network by the plain crop and classic heatmaps: the single-frame control of `dual_stream`. `tiny` is ours, \
-for the embedded data: a convolutional stem, 96 channels, and no trained weights yet.
+for the embedded data: a convolutional stem and 96 channels; `tiny-backbone` is what it was before it was trained on, \
+as a control of what is built on the backbone.
 
 Nothing about ViTPose on PoseTrack is known at first hand; only re-runs quoted by others, which are not listed. Here \
 layer decay of the learning rate, which the release trains with, is not; the drop path is."""
@@ -81,12 +91,8 @@ card = register_method(
             "this implementation Apache-2.0"
         ),
         presets={
-            "tiny": Preset(
-                crop=CropSpec(size=(96, 128)),
-                codec="heatmap",
-                codec_options={"sigma": 1.5, "activation": "softmax"},
-                options=TINY,
-            ),
+            "tiny": _tiny,
+            "tiny-backbone": replace(_tiny, weights="vitpose-tiny-backbone"),
             "b-256x192": _small(BASE),
             "b-384x288": _large(BASE),
             "l-256x192": _small(LARGE),
