@@ -101,9 +101,9 @@ def _time(items: Sequence[Probed]) -> list[str]:
             ]
             sure = [part for part in slices if part["verdict"] != "not shown" and part["slice"] != "all"]
             where = "; ".join(f"{part['slice']} {_signed(_minus(part['difference']))}" for part in sure)
+            gain = _signed(_minus(row["difference"])) + ("" if row["low"] is None else f" {_interval(row, -1)}")
             sentences.append(
-                f"* Temporal gain of {item.title}: {_signed(_minus(row['difference']))} {_interval(row, -1) if row['low'] is not None else ''}".rstrip()
-                + f", {_verdict(row)}. "
+                f"* Temporal gain of {item.title}: {gain}, {_verdict(row)}. "
                 + (f"By slice: {where}." if where else "No slice shows one.")
             )
     return [*lines, "", *sentences]
