@@ -53,8 +53,8 @@ card = register_method(
         name="copy_previous",
         title="Copy of the previous frame",
         summary=(
-            "The pose that a tiny network finds in the previous frame, in the previous box of the same track, left as it "
-            "is: a method that uses time has to beat it where people move."
+            "The pose that a tiny network finds in the previous frame, in the previous box of the same track, left as "
+            "it is: a method that uses time has to beat it where people move."
         ),
         presets={
             "tiny": _tiny,
@@ -65,8 +65,8 @@ card = register_method(
         build=_build,
         licence="Apache-2.0",
         notes=(
-            "Needs boxes with track ids. At the start of a track the current frame is used: there it equals its network. "
-            "`tiny` copies HRNet-tiny's pose, `tiny-vitpose` that of the ViT backbone, for what is built on it."
+            "Needs boxes with track ids. At the start of a track the current frame is used: there it equals its "
+            "network. `tiny` copies HRNet-tiny's pose, `tiny-vitpose` that of the ViT backbone, for what is built on it."
         ),
     )
 )
