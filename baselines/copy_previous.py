@@ -66,7 +66,7 @@ card = register_method(
         licence="Apache-2.0",
         notes=(
             "Needs boxes with track ids. At the start of a track the current frame is used: there it equals its "
-            "network. `tiny` copies HRNet-tiny's pose, `tiny-vitpose` that of the ViT backbone, for what is built on it."
+            "network. `tiny` copies HRNet-tiny's pose, `tiny-vitpose` the ViT backbone's, for what is built on it."
         ),
     )
 )
