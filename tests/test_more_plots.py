@@ -108,7 +108,8 @@ def test_precision_recall_ends_at_the_scorers_values(two) -> None:
     rows = {row.joint: row for row in found.select(metric="recall", protocol="poseval", slice="all").entries}
     hits = sum(rows[joint].value / 100 * rows[joint].n_truth for joint in heads)
     assert line.get_xdata()[-1] == pytest.approx(hits / sum(rows[joint].n_truth for joint in heads))
-    assert line.get_ydata()[-1] == pytest.approx(hits / len(line.get_xdata()))
+    predicted = sum(rows[joint].n_predicted for joint in heads)
+    assert line.get_ydata()[-1] == pytest.approx(hits / predicted) and len(line.get_xdata()) <= 500
 
 
 def test_differences_by_sequence_add_up(two) -> None:

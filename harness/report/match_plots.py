@@ -224,7 +224,8 @@ def _pooled(joints: Sequence[Entries]) -> tuple[NDArray[np.float64], NDArray[np.
     hit = np.concatenate([joint.hit for joint in joints])[np.argsort(-score, kind="stable")]
     truth = sum(float(joint.truth.sum()) for joint in joints)
     found = np.cumsum(hit)
-    return found / max(truth, 1), found / np.arange(1, len(hit) + 1)
+    kept = np.unique(np.linspace(0, len(hit) - 1, min(len(hit), 500)).astype(int))  # more cannot be seen
+    return found[kept] / max(truth, 1), (found / np.arange(1, len(hit) + 1))[kept]
 
 
 def _class_shares(run: Matched, groups: dict[str, tuple[str, ...]] | dict[str, Any]) -> NDArray[np.float64]:
