@@ -77,7 +77,7 @@ def run_in_two(root, out, loss):
     assert [process.returncode for process in started] == [0, 0], said
 
 
-@pytest.mark.parametrize("loss", ["spatial_cross_entropy", "test_states"])
+@pytest.mark.parametrize("loss", ["spatial_cross_entropy", pytest.param("test_states", marks=pytest.mark.long)])
 def test_two_processes_take_the_steps_of_one(root, tmp_path, loss):
     alone = run(root, tmp_path / "one", loss=loss)
     run_in_two(root, tmp_path / "two", loss)
@@ -86,7 +86,7 @@ def test_two_processes_take_the_steps_of_one(root, tmp_path, loss):
     losses = [[row["loss"] for row in each["curve"]] for each in (alone.record, record)]
     assert losses[1] == pytest.approx(losses[0], rel=2e-5)
     one, two = load_file(alone.weights), load_file(tmp_path / "two" / "last.safetensors")
-    for key in one:
+    for key in one.keys() - {"head.bias"}:  # whose gradient is nothing but rounding: a softmax over the map follows
         torch.testing.assert_close(two[key], one[key], rtol=1e-3, atol=1e-4)
     # the statistics are of whole batches, not of one process's half
     torch.testing.assert_close(two["norm.running_var"], one["norm.running_var"], rtol=1e-5, atol=1e-7)

@@ -23,7 +23,7 @@ def training_curves(log: pd.DataFrame, *, title: str = "") -> Figure:
     dark, _, light = palette(3)
     with theme():
         figure = new_figure(8.4, 3.0)
-        left, right = figure.subplots(1, 2)
+        left, right = figure.subplots(1, 2, gridspec_kw={"wspace": 0.3})
         rates = left.twinx()
         rates.fill_between(log["step"], log["learning_rate"], color=GREY, alpha=0.15, linewidth=0)
         rates.set(yticks=[], ylim=(0, None))

@@ -8,6 +8,7 @@ same where it is a plain mean over samples.
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -77,7 +78,8 @@ class Team:
         distributed.all_reduce(flat)
         sizes = [parameter.numel() for parameter in learning]
         for parameter, total in zip(learning, flat.split(sizes), strict=True):  # type: ignore[no-untyped-call]
-            parameter.grad = total.view_as(parameter).clone()
+            # In the parameter's own memory format: fused optimisers walk both side by side.
+            parameter.grad = torch.empty_like(parameter).copy_(total.view_as(parameter))
 
 
 #: One process alone.
@@ -96,6 +98,7 @@ def join_team(device: torch.device, batch_size: int) -> Team:
             "nccl" if device.type == "cuda" else "gloo", timeout=_PATIENCE,
             store=ranks.named("training").store, rank=ranks.rank, world_size=ranks.size,
         )  # fmt: skip
+        atexit.register(distributed.destroy_process_group)
     return Team(ranks.rank, ranks.size)
 
 
