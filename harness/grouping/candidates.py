@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
-from torch.nn.functional import max_pool2d
+from torch.nn.functional import pad
 
 __all__ = ["Candidates", "only_peaks", "strongest"]
 
@@ -26,7 +27,11 @@ def only_peaks(maps: torch.Tensor, kernel: int) -> torch.Tensor:
     >>> only_peaks(torch.tensor([[[[1.0, 3.0, 2.0, 2.0, 1.0]]]]), 3).tolist()
     [[[[0.0, 3.0, 0.0, 2.0, 0.0]]]]
     """
-    pooled = max_pool2d(maps, kernel, stride=1, padding=kernel // 2)
+    pooled = pad(maps, (kernel // 2,) * 4, value=-torch.inf)
+    # rows first and columns then, as maxima of shifted views: many times sooner than pooling on a CPU
+    for axis in (3, 2):
+        views = [pooled.narrow(axis, shift, maps.shape[axis]) for shift in range(kernel)]
+        pooled = reduce(torch.maximum, views)
     return maps * (pooled == maps)
 
 
