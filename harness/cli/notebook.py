@@ -54,14 +54,16 @@ def _verb(kind: Notebook) -> click.Command:
         click.echo(write_notebook(kind.name, output, _values(kind, output, **asked)))
         note(f"open it: jupyter lab {output}")
 
+    verb: Any = write  # options can be added to a command as to a function
     if "RESULTS" in kind.parameters:
-        write = results_option(write)
+        verb = results_option(verb)
     if kind.runs:
-        write = click.option("--data-root", type=click.Path(path_type=Path),
-                             help="Folder of the data set; not needed for synthtrack.")(write)  # fmt: skip
-        write = click.option("--run", "runs", multiple=True, required=True,
-                             help=f"An id, the start of one, or a method's name; {_asks(kind)}.")(write)  # fmt: skip
-    return write
+        verb = click.option("--data-root", type=click.Path(path_type=Path),
+                            help="Folder of the data set; not needed for synthtrack.")(verb)  # fmt: skip
+        verb = click.option("--run", "runs", multiple=True, required=True,
+                            help=f"An id, the start of one, or a method's name; {_asks(kind)}.")(verb)  # fmt: skip
+    command: click.Command = verb
+    return command
 
 
 def _values(
