@@ -70,7 +70,7 @@ def render_notebook(name: str, values: Mapping[str, Any] | None = None) -> str:
     unknown = sorted(set(values or {}) - set(kind.parameters))
     if unknown:
         raise UsageError(f"notebook '{name}' has no parameter '{unknown[0]}'; it has {', '.join(kind.parameters)}")
-    cells = []
+    cells: list[dict[str, Any]] = []
     for number, (form, text) in enumerate(_cells(kind.template)):
         first = form == "code" and all(cell["cell_type"] != "code" for cell in cells)
         cells.append(_cell(f"{name}-{number}", form, _bound(text, values or {}) if first else text))
