@@ -223,7 +223,7 @@ def _pooled(joints: Sequence[Entries]) -> tuple[NDArray[np.float64], NDArray[np.
     score = np.concatenate([joint.score for joint in joints])
     hit = np.concatenate([joint.hit for joint in joints])[np.argsort(-score, kind="stable")]
     truth = sum(float(joint.truth.sum()) for joint in joints)
-    found = np.cumsum(hit)
+    found = np.cumsum(hit).astype(float)
     kept = np.unique(np.linspace(0, len(hit) - 1, min(len(hit), 500)).astype(int))  # more cannot be seen
     return found[kept] / max(truth, 1), (found / np.arange(1, len(hit) + 1))[kept]
 

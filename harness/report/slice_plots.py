@@ -149,9 +149,9 @@ def _total(record: RunRecord, metric: str, slice: str) -> float:
 
 def _bounds(rows: Sequence[Score | None]) -> tuple[Any, Any, Any]:
     """(values, low, high), NaN where unknown."""
-    return tuple(
-        np.array([getattr(row, part) if row else math.nan for row in rows]) for part in ("value", "low", "high")
-    )
+    known = [(row.value, row.low, row.high) if row else (math.nan,) * 3 for row in rows]
+    values, low, high = np.array(known).T
+    return values, low, high
 
 
 def _points(axes: Axes, rows: Sequence[Score | None], places: Any, colour: Any, marker: str, name: str) -> None:

@@ -49,7 +49,7 @@ def training_curves(logs: Mapping[str, pd.DataFrame], *, against: str = "step") 
                 held[against], held["held_out_pckh"], label=name, marker=MARKERS[number % 8], markersize=3.2, **look
             )
             if len(held):
-                best = held.loc[held["held_out_pckh"].idxmax()]
+                best = held.iloc[int(held["held_out_pckh"].to_numpy().argmax())]
                 accuracy.annotate(f"{best['held_out_pckh']:.1%}", (best[against], best["held_out_pckh"]), xytext=(0, 5),
                                   textcoords="offset points", ha="center", fontsize=7)  # fmt: skip
         if all((log["loss"] > 0).all() for log in logs.values()) and _spans(logs) > 8:
