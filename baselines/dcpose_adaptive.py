@@ -155,8 +155,8 @@ card = register_method(
         paper="an unpublished reading note, after Liu et al., CVPR 2021, and Geng et al. (DEKR), CVPR 2021",
         licence="no code was published; this implementation Apache-2.0",
         presets={
-            "tiny": _tiny,
-            "tiny-recurrent": replace(_tiny, recurrent=_FOLLOWING),
+            "tiny": replace(_tiny, weights="dcpose_adaptive-tiny"),
+            "tiny-recurrent": replace(_tiny, weights="dcpose_adaptive-tiny", recurrent=_FOLLOWING),
             "paper": _paper,
             "paper-recurrent": replace(_paper, recurrent=_FOLLOWING),
         },

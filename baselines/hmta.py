@@ -171,7 +171,7 @@ card = register_method(
         ),
         licence="from unpublished notes; this implementation Apache-2.0",
         presets={
-            "tiny": _tiny,
+            "tiny": replace(_tiny, weights="hmta-tiny"),
             "tiny-fixed-split": _switched(split="fixed"),
             "tiny-hard-split": _switched(split="hard"),
             "tiny-no-split": _switched(split="none"),
