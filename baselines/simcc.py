@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -115,6 +116,13 @@ def _gaussian(sigma: float) -> dict[str, Any]:
     return {"style": "sa-simdr", "sigma": sigma}
 
 
+_tiny = Preset(
+    crop=CropSpec(size=(96, 128)),
+    codec="simcc",
+    codec_options={"split": 2.0, "sigma": 4.0},
+    options={"network": "hrnet", "size": (96, 128), "split": 2.0, **TINY},
+)
+
 card = register_method(
     MethodCard(
         name="simcc",
@@ -125,12 +133,8 @@ card = register_method(
         year=2022,
         licence="none in the original release (HRNet parts MIT); mmpose's Apache-2.0; this implementation Apache-2.0",
         presets={
-            "tiny": Preset(
-                crop=CropSpec(size=(96, 128)),
-                codec="simcc",
-                codec_options={"split": 2.0, "sigma": 4.0},
-                options={"network": "hrnet", "size": (96, 128), "split": 2.0, **TINY},
-            ),
+            "tiny": _tiny,
+            "tiny-larger-score": replace(_tiny, codec_options={**_tiny.codec_options, "score": "max"}),
             "w32-256x192": _preset("hrnet", _SMALL, codec=_SIMDR, colour="rgb", width=32),
             "w48-256x192": _preset("hrnet", _SMALL, codec=_SIMDR, colour="rgb", width=48),
             "w48-256x192-sa": _preset("hrnet", _SMALL, codec=_gaussian(4.0), colour="rgb", width=48),
