@@ -117,11 +117,12 @@ convolution in place of all offsets, masks and deformable convolutions; its inpu
 convolution is equal to its written definition. It starts with its taps in place: from small random weights all nine \
 would fall on the centre, a plausible reason why it was hard to train.
 
-`tiny` and `paper` look at three frames anew for every pose. `tiny-recurrent` and `paper-recurrent` are the recurrent \
-mode of the note, with the same weights: along a track the corrected heatmap of one frame is the previous one of the \
-next, resampled where the box has moved, and the backbone sees each frame once, where it is the following one. Whoever \
-has no past (a track that begins, a gap in the labels, a box without track id) is looked at in all three frames, as in \
-the plain mode; so detector boxes need `--track iou`. Nothing was trained on corrected maps fed back.
+`tiny` and `paper` look at three frames anew for every pose. The recurrent mode of the note is run by the harness too: \
+`tiny-recurrent` and `paper-recurrent`, with the same weights, go along each track frame after frame. The corrected \
+heatmap of one frame is the previous one of the next, resampled where the box has moved, and the backbone sees each \
+frame once, where it is the following one. Whoever has no past (a track that begins, a gap in the labels, a box \
+without track id) is looked at in all three frames, as in the plain mode; so detector boxes need `--track iou`. \
+Nothing was trained on corrected maps fed back.
 
 Targets are unbiased elliptical Gaussians read by DARK, as the note has them. Weights: none exist; the tiny preset is \
 not trained yet."""
