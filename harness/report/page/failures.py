@@ -102,8 +102,8 @@ def _mark_kinds(kinds: NDArray[np.int64], matched: Matched, codes: NDArray[np.in
     columns = (runs.sequence, runs.track, runs.joint, runs.first, runs.last, runs.kind)
     for number, track, joint, first, last, kind in zip(*(column.tolist() for column in columns), strict=True):
         for frame in range(first, last + 1):
-            if (row := place.get((number, track, frame))) is not None:
-                kinds[row, joint] = kind
+            if (found := place.get((number, track, frame))) is not None:
+                kinds[found, joint] = kind
 
 
 def _stretches(matched: Series[Matched], cells: Series[Cells], wrong: int) -> list[Failure]:
