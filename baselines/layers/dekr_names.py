@@ -113,9 +113,11 @@ def _grid(rows: int) -> torch.Tensor:
 def _source(name: str, *, head: str, offsets: str, centre_first: bool, sign: float) -> KeyMap:
     renamed = tuple((head + theirs.format(offsets=offsets), ours) for theirs, ours in _PLAIN.items())
     kept = (("offset_feature_layers.", "offset_feature_layers."), ("offset_final_layer.", "offset_final_layer."))
-    how = {"head": head, "offsets": offsets, "centre_first": centre_first, "sign": sign}
     return KeyMap(
-        name, (*renamed, *kept, ("backbone.", "")), unpack=partial(_unpack, **how), pack=partial(_pack, **how)
+        name,
+        (*renamed, *kept, ("backbone.", "")),
+        unpack=partial(_unpack, head=head, offsets=offsets, centre_first=centre_first, sign=sign),
+        pack=partial(_pack, head=head, offsets=offsets, centre_first=centre_first, sign=sign),
     )
 
 

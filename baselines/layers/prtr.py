@@ -50,7 +50,7 @@ class JointQueries(nn.Module):
     def answers(self, features: torch.Tensor) -> torch.Tensor:
         """(B,inputs,h,w) -> (layers,B,Q,joints+3)."""
         projected = self.input_proj(features)
-        position = sine_position(*features.shape[2:], projected.shape[1], device=features.device)
+        position = sine_position(features.shape[2], features.shape[3], projected.shape[1], device=features.device)
         answers = self.transformer(projected, position, self.query_embed.weight)
         return torch.cat([self.class_embed(answers), self.kpt_embed(answers).sigmoid()], dim=-1)
 
@@ -139,7 +139,7 @@ class PersonQueries(nn.Module):
     def persons(self, last: torch.Tensor, padding: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
         """Logits (layers,B,P,2) and boxes (layers,B,P,4) from the last map."""
         projected = self.input_proj(last)
-        position = sine_position(*last.shape[2:], projected.shape[1], device=last.device)
+        position = sine_position(last.shape[2], last.shape[3], projected.shape[1], device=last.device)
         answers = self.transformer(projected, position, self.query_embed.weight, padding)
         return self.class_embed(answers), self.bbox_embed(answers).sigmoid()
 

@@ -6,6 +6,7 @@ Names of parameters are those of the official release.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from itertools import pairwise
 
 import torch
@@ -38,11 +39,8 @@ class QueryTransformer(nn.Module):
 
     def __init__(self, width: int, *, heads: int = 8, hidden: int = 2048, encoders: int = 6, decoders: int = 6) -> None:
         super().__init__()
-        self.encoder = nn.Module()
-        self.encoder.layers = nn.ModuleList(_Encoder(width, heads, hidden) for _ in range(encoders))
-        self.decoder = nn.Module()
-        self.decoder.layers = nn.ModuleList(_Decoder(width, heads, hidden) for _ in range(decoders))
-        self.decoder.norm = nn.LayerNorm(width)
+        self.encoder = _Layers(_Encoder(width, heads, hidden) for _ in range(encoders))
+        self.decoder = _NormedLayers((_Decoder(width, heads, hidden) for _ in range(decoders)), width)
         for parameter in self.parameters():
             if parameter.ndim > 1:
                 nn.init.xavier_uniform_(parameter)
@@ -68,6 +66,18 @@ class QueryTransformer(nn.Module):
         return torch.stack(answers)
 
 
+class _Layers(nn.Module):
+    def __init__(self, layers: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+
+
+class _NormedLayers(_Layers):
+    def __init__(self, layers: Iterable[nn.Module], width: int) -> None:
+        super().__init__(layers)
+        self.norm = nn.LayerNorm(width)
+
+
 class _Encoder(nn.Module):
     def __init__(self, width: int, heads: int, hidden: int) -> None:
         super().__init__()
@@ -78,7 +88,8 @@ class _Encoder(nn.Module):
     def forward(self, memory: torch.Tensor, place: torch.Tensor, ignored: torch.Tensor | None) -> torch.Tensor:
         key = memory + place
         memory = self.norm1(memory + _attend(self.self_attn, key, key, memory, ignored))
-        return self.norm2(memory + self.linear2(torch.relu(self.linear1(memory))))
+        memory = self.norm2(memory + self.linear2(torch.relu(self.linear1(memory))))
+        return memory
 
 
 class _Decoder(nn.Module):
@@ -100,7 +111,8 @@ class _Decoder(nn.Module):
         key = answer + asked
         answer = self.norm1(answer + _attend(self.self_attn, key, key, answer))
         answer = self.norm2(answer + _attend(self.multihead_attn, answer + asked, memory + place, memory, ignored))
-        return self.norm3(answer + self.linear2(torch.relu(self.linear1(answer))))
+        answer = self.norm3(answer + self.linear2(torch.relu(self.linear1(answer))))
+        return answer
 
 
 def _attend(
