@@ -114,7 +114,7 @@ def mean_maps(
             both.append(_levels(item.mirrored, flip_order, mirrored=True))
         target = (size[1], size[0]) if size else total.shape[2:] if number else both[0][0].shape[2:]
         both = [(_resized(maps, target), _resized(read, target)) for maps, read in both]
-        mean = sum(maps for maps, _ in both) / len(both)
+        mean = reduce(torch.Tensor.add, [maps for maps, _ in both]) / len(both)
         total = mean if number == 0 else total + mean
         if alone or item.scale == 1:
             tags = torch.stack([read for _, read in both], dim=-1)

@@ -47,7 +47,9 @@ class Pass:
 class Grouping(Protocol):
     """One way of making persons of outputs; inputs are sized by scale 1 (`anchored`) or by the smallest of a list."""
 
-    anchored: bool
+    @property
+    def anchored(self) -> bool:
+        """Whether the input at scale 1, not that of the smallest scale, says how large the others are."""
 
     def mirror(self, frames: torch.Tensor) -> torch.Tensor:
         """Frames (B,3,H,W) as the network has to see them for `Pass.mirrored`."""

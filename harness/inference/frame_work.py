@@ -38,7 +38,8 @@ class FrameWork(SequenceWork):
     def take(self, image: int, picture: Picture) -> None:
         """Make the inputs of a picture (H,W,3) BGR, of every scale; safe to call from several threads."""
         height, width = picture.shape[:2]
-        coloured = np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)) if self.spec.colour == "rgb" else picture
+        rgb = self.spec.colour == "rgb"
+        coloured = np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), dtype=np.uint8) if rgb else picture
         made = [warp(coloured, item.matrix, item.size) for item in self.inputs_of((width, height))]
         for row in self.uses(image)[0].tolist():
             self._inputs[row] = made
