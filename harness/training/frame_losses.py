@@ -54,7 +54,7 @@ def embedding_loss(
 
     Cells where there is no joint count as much as `background` says.
     """
-    total = outputs[0].new_zeros(())
+    total: torch.Tensor = outputs[0].new_zeros(())
     joints = outputs[1].shape[1]
     for maps in outputs:
         grid = maps.shape[3], maps.shape[2]
@@ -102,10 +102,11 @@ def centre_offset_loss(
     shown = torch.cat([targets.known, whole[..., None]], dim=2)
     wanted = gaussians(everything, shown, grid, sigma=sigma)
     weight = torch.where(wanted > 0, 1.0, background)
-    error = ((heatmaps - wanted).square() * weight).mean()
+    error: torch.Tensor = ((heatmaps - wanted).square() * weight).mean()
+    people = (cells, inside, centre, torch.where(whole, area, 0))
     made = [
-        offset_targets(*(part.cpu().numpy() for part in parts), grid)
-        for parts in zip(cells, inside, centre, torch.where(whole, area, 0), strict=True)
+        offset_targets(joints, there, middles, areas, grid)
+        for joints, there, middles, areas in zip(*(part.cpu().numpy() for part in people), strict=True)
     ]
     fields, weights = (torch.from_numpy(np.stack(parts)).to(offsets.device) for parts in zip(*made, strict=True))
     return error + factor * offset_loss(offsets, fields, weights)

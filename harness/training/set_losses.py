@@ -65,7 +65,7 @@ def person_set_loss(outputs: Any, targets: FrameTargets) -> torch.Tensor:
         for joints, known in zip(targets.joints, targets.known, strict=True)
     ]
     boxes = [_boxes(joints, known) for joints, known in people]
-    total = outputs.boxes.new_zeros(())
+    total: torch.Tensor = outputs.boxes.new_zeros(())
     for logits, found in zip(outputs.person_logits, outputs.boxes, strict=True):
         matches = [_match_people(*parts) for parts in zip(logits, found, boxes, strict=True)]
         total = total + _person_terms(logits, found, boxes, matches)
