@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +16,7 @@ from harness.training.half_body import half_body_regions
 from harness.training.recipe import Augmentation
 from harness.training.samples import Samples
 
-__all__ = ["Batch", "Stream", "plain_batch"]
+__all__ = ["Batch", "Batches", "Stream", "plain_batch"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,17 @@ class Batch:
     bias: NDArray[np.float32]
     centre: NDArray[np.float32]
     scale: NDArray[np.float32]
+
+
+class Batches(Protocol):
+    """What a trainer learns from: the same step gives the same batch."""
+
+    @property
+    def samples(self) -> Sized:
+        """What batches are made of."""
+
+    def batch(self, step: int) -> Batch:
+        """The batch of a step."""
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,7 @@ class FrameTrainer(Trainer):
             method, make_optimiser(module, recipe, card.layer_of), replace(learned, rank=team.rank, ranks=team.size),
             held_out, replace(dataset, sequences=tuple(dataset.sequences[place] for place in places.tolist())),
             recipe, seed, device, scaler_of(recipe, device), team=team,
-        )  # type: ignore[arg-type]  # fmt: skip
+        )  # fmt: skip
 
     def scores(self, method: Loaded) -> tuple[float, float]:
         """Share of joints found, and AP, both 0..1, on some held-out sequences."""

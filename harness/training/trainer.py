@@ -19,7 +19,7 @@ from harness.inference.ahead import run_ahead
 from harness.inference.loaded import Loaded, check_precision
 from harness.methods import MethodCard
 from harness.training.averaging import averaged, follow
-from harness.training.batches import Batch, Stream
+from harness.training.batches import Batch, Batches, Stream
 from harness.training.checkpoint import Progress, Stateful
 from harness.training.held_out import average_precision, held_out_sequences, percent_correct
 from harness.training.losses import StatesLoss, check_loss, in_single_precision, losses, outputs_for
@@ -40,8 +40,8 @@ class Trainer:
 
     method: Loaded
     optimiser: torch.optim.Optimizer
-    learned: Stream
-    held_out: Stream
+    learned: Batches
+    held_out: Batches
     apart: DataSet
     recipe: Recipe
     seed: int
@@ -124,6 +124,8 @@ class Trainer:
 
     def scores(self, method: Loaded) -> tuple[float, float]:
         """PCKh@0.5 and AP, both 0..1, on the held-out sequences."""
+        if not isinstance(self.held_out, Stream):
+            raise TypeError(f"persons are scored one by one, which {type(self.held_out).__name__} does not hold")
         pckh = percent_correct(method, self.held_out, device=self.device)
         return pckh, average_precision(method, self.apart, device=self.device)
 
