@@ -198,11 +198,12 @@ def revised(
     track_ids: NDArray[np.int64] | None = None,
     scores: NDArray[np.float64] | None = None,
 ) -> Boxes:
-    """Some `rows` of the boxes, with other `corners` (N,4) xyxy, `track_ids` or `scores` (N,); `note` joins the source."""
+    """Some `rows` of the boxes, with other `corners` (N,4) xyxy, `track_ids`, `scores` (N,); `note` joins `source`."""
     chosen = np.arange(len(boxes)) if rows is None else rows
+    tracks = boxes.track_ids if track_ids is None else track_ids
     return _boxes(
         boxes.sequence[chosen], boxes.frame[chosen], (boxes.boxes if corners is None else corners)[chosen],
-        (boxes.scores if scores is None else scores)[chosen], (boxes.track_ids if track_ids is None else track_ids)[chosen],
+        (boxes.scores if scores is None else scores)[chosen], tracks[chosen],
         source=f"{boxes.source}, {note}" if note else boxes.source, file_sha256=boxes.file_sha256,
     )  # fmt: skip
 

@@ -49,8 +49,8 @@ def prepare(request: Request, *, scored: bool = False, progress: Progress | None
     problems: list[HarnessError] = []
     try:
         opened = open_request(
-            request, needs_images=bool(preset.support), neighbours=bool(preset.box_offset or preset.recurrent), scored=scored,
-            whole=isinstance(preset, WholeFramePreset), progress=progress,
+            request, needs_images=bool(preset.support), neighbours=bool(preset.box_offset or preset.recurrent),
+            scored=scored, whole=isinstance(preset, WholeFramePreset), progress=progress,
         )  # fmt: skip
     except HarnessError as problem:
         problems.append(problem)
