@@ -243,7 +243,8 @@ def _by_sequence(run: Matched) -> tuple[NDArray[np.float64], NDArray[np.float64]
     """((S,) found joints, (S,) labelled joints)."""
     sequence, count = run.table.truth_sequence, run.sequence_count
     found = np.bincount(sequence, weights=hits_of(run).sum(axis=1), minlength=count)
-    return found, np.bincount(sequence, weights=run.table.scene.truth.present.sum(axis=1), minlength=count)
+    labelled = np.bincount(sequence, weights=run.table.scene.truth.present.sum(axis=1), minlength=count)
+    return found.astype(np.float64), labelled.astype(np.float64)
 
 
 def _colours(count: int) -> list[tuple[float, float, float]]:
