@@ -231,7 +231,7 @@ def test_killed_process_loses_only_the_sequence_it_was_at(data, boxes, tmp_path)
         target=run_and_be_killed, args=(data, boxes, tmp_path / "shards")
     )
     child.start()
-    child.join(60)
+    child.join(300)
     assert child.exitcode == -signal.SIGKILL
     resumed, timings = predict(
         bright((0, -1)), data, boxes, shards=tmp_path / "shards", settings=Settings(batch_size=2)

@@ -150,7 +150,7 @@ def test_ranks_share_the_sequences_and_the_first_has_all(data, boxes, tmp_path):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(300)
     assert answers[1] == []
     for (found, timings), method in zip(answers[0], (bright((0, -1)), bright()), strict=True):
         assert found == predict(method, data, boxes, settings=SMALL)[0]
@@ -224,7 +224,7 @@ def test_ranks_work_on_whole_groups(data, boxes, tmp_path, grouped):  # noqa: F8
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(300)
     assert answers[0][0][0] == predict(bright(), data, boxes, settings=SMALL)[0]
     assert int(store.get("next")) >= 2
 

@@ -27,12 +27,12 @@ def killed_at(results, seconds):
     time.sleep(seconds)
     if child.is_alive():
         os.killpg(child.pid, signal.SIGKILL)
-    child.join(60)
+    child.join(300)
 
 
 def killed_at_rename(results, number, after):
     child = fault_runs.in_child(results, die_at_rename=number, after=after)
-    child.join(60)
+    child.join(300)
     return child.exitcode == -signal.SIGKILL
 
 
@@ -86,6 +86,6 @@ def test_killed_again_and_again(unbroken, tmp_path):
 def test_two_identical_runs_at_once(unbroken, tmp_path):
     children = [fault_runs.in_child(tmp_path) for _ in range(2)]
     for child in children:
-        child.join(120)
+        child.join(300)
         assert child.exitcode == 0
     assert fault_runs.outcome(tmp_path)[:2] == unbroken[0][:2]

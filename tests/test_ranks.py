@@ -17,7 +17,7 @@ def alone(smoke_val, tmp_path_factory):
 
 
 def ended(started):
-    _, said = started.communicate(timeout=180)
+    _, said = started.communicate(timeout=500)
     assert started.returncode == 0, said
     return said
 
@@ -25,7 +25,7 @@ def ended(started):
 def killed_rank(results, rank, delay):
     """Start two ranks and kill one; -1 kills all of them with torchrun itself, and the command is given again."""
     started = fault_runs.ranks(results)
-    until = time.monotonic() + 30
+    until = time.monotonic() + 120
     while len(fault_runs.descendants(started.pid)) < 2 and time.monotonic() < until:
         time.sleep(0.02)
     time.sleep(delay)

@@ -73,7 +73,11 @@ def run_in_two(root, out, loss):
                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         for rank in "01"
     ]  # fmt: skip
-    said = [process.communicate(timeout=500)[0] for process in started]
+    try:
+        said = [process.communicate(timeout=300)[0] for process in started]
+    finally:
+        for process in started:
+            process.kill()  # one that still waits for the other, which is no more
     assert [process.returncode for process in started] == [0, 0], said
 
 
