@@ -121,6 +121,7 @@ _tiny = Preset(
     codec="simcc",
     codec_options={"split": 2.0, "sigma": 4.0},
     options={"network": "hrnet", "size": (96, 128), "split": 2.0, **TINY},
+    weights="simcc-tiny",
 )
 
 card = register_method(
