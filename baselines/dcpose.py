@@ -159,7 +159,7 @@ boxes.
 Weights. Files of the release load by --weights under their own names; the authors report 82.8 for theirs on \
 PoseTrack17 val, 81.6 and 80.9 were reached by others who trained again. None was fetched or checked here, and whether \
 their HRNet was plain COCO or fine-tuned is not known. The tiny preset is ours (HRNet-tiny, three dilations, masks \
-that start at 1) and not trained yet."""
+that start at 1); its shipped weights were trained on the embedded data, so on real video they are low."""
 
 card = register_method(
     MethodCard(

@@ -90,8 +90,8 @@ nearest frame at the ends of a video, `paper-consistent` one crop convention (bo
 with its sign turned, a mean over cells like the rest) and fami_off; or, learning in minutes, \
 fami_cross_entropy_released, fami_cross_entropy_kl and spatial_cross_entropy. None gives NaN. Train with `--start \
 HRNET --freeze backbone.`: its batch norms then keep their statistics. `tiny` is ours, for the embedded data, with \
-modulation starting at 1; on real video it is low. Its shipped weights are one training of 700 steps by spatial cross \
-entropy on the frozen backbone of hrnet-tiny, so it has had more training than that: no claim rests on the two.
+modulation starting at 1; on real video it is low. Its shipped weights are 500 steps of 16 clips by spatial cross \
+entropy on the frozen backbone hrnet-tiny-backbone; every shipped tiny network had about as much time.
 
 The release's weights are not published, and which HRNet it starts from is not known. Evaluated without flip test, on \
 boxes scored at least 0.2. An unreviewed re-run by others got 82.2 on PoseTrack17 val."""

@@ -146,7 +146,8 @@ smaller maximum of the two axes as SimCC has it, and the heatmap's value at the 
 Size. The heads add 6.97 M parameters to 64.66 M (k = 1.5; 9.29 M at k = 2), 6.6 times what FAMI-Pose trains: that \
 SimCC is lighter does not hold here, where the heatmap head has no deconvolutions.
 
-No code and no weights were published; the report is unreviewed, so its table is not among published numbers."""
+No code and no weights were published; the report is unreviewed, so its table is not among published numbers. \
+The weights shipped for `tiny` were trained on the embedded data."""
 
 card = register_method(
     MethodCard(

@@ -159,7 +159,7 @@ the backbone (hrnet or vitpose, by any of ViTPose's names) and `--freeze backbon
 backbone beside it. Which neighbour came first is not told, but by "concat". The oracle split, which is told by the \
 labels where joints moved, is no preset, since nothing that reads labels may look like a result: `oracle_mask` in \
 `baselines.layers.motion_split` makes the mask, and the network takes it as `network(clips, states=True, mask=...)`. \
-No trained weights exist, neither of the notes nor yet of ours."""
+No weights of the notes exist; those shipped for `tiny` were trained on the embedded data."""
 
 card = register_method(
     MethodCard(
