@@ -267,7 +267,7 @@ def _task(asked: Asked, dataset: DataSet, settings: Settings, ranks: Ranks) -> T
         missing=settings.missing, crop_path=settings.crop_path, probe=asked.probe,
         compiler=settings.compiler,
     )  # fmt: skip
-    task.shards = Shards(asked.shards, dataset, request_of(task, dataset))
+    task.shards = Shards(asked.shards, dataset, request_of(task, dataset, fold=settings.fold))
     if settings.batch_size is None and device.type == "cuda":
         task.batch_size = ranks.decided("batch size", lambda: task.shards.remembered("batch_size", task.measured_size))
     task.timings.batch_size = task.batch_size
@@ -318,13 +318,17 @@ def _merged(tasks: list[Task], dataset: DataSet, ranks: Ranks) -> list[tuple[Pre
     """Everything from all ranks in the order of the sequences, for the first; raises what failed anywhere."""
     facts = ranks.gathered({
         "timings": [task.timings.facts for task in tasks],
-        "failures": [[str(failure), type(failure).__name__] for task in tasks for failure in task.failures.values()],
+        "failures": [
+            [number, str(failure), type(failure).__name__]
+            for task in tasks for number, failure in task.failures.items()
+        ],
     })  # fmt: skip
     if failures := sorted({tuple(failure) for part in facts for failure in part["failures"]}):
-        kind = getattr(errors, failures[0][1], HarnessError)
+        kind = getattr(errors, failures[0][2], HarnessError)
+        count = len({number for number, _, _ in failures})
         raise kind(
-            f"{len(failures)} sequences failed, all others are kept; mend these and give the same command again:\n  "
-            + "\n  ".join(text for text, _ in failures)
+            f"{count} sequences failed, all others are kept; mend these and give the same command again:\n  "
+            + "\n  ".join(dict.fromkeys(text for _, text, _ in failures))
         )
     if not facts:
         return []
@@ -350,10 +354,14 @@ def _arrived(task: Task, number: int) -> Predictions:
     return found
 
 
-def request_of(task: Task, dataset: DataSet) -> dict[str, object]:
-    """Everything that decides what the predictions are, rounding aside."""
-    probed = {} if task.probe is None else {"probe": task.probe.label}
-    return probed | {
+def request_of(task: Task, dataset: DataSet, *, fold: bool = False) -> dict[str, object]:
+    """Everything that decides what the predictions are, and another arithmetic: one run is not pieced of two."""
+    unusual: dict[str, object] = {} if task.probe is None else {"probe": task.probe.label}
+    if fold:
+        unusual["fold"] = True
+    if task.compiler != "none":
+        unusual["compiler"] = task.compiler
+    return unusual | {
         "method": task.method.card.name,
         "preset": task.method.preset_name,
         "preset_content": repr(task.method.preset),
