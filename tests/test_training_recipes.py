@@ -5,11 +5,12 @@ import pytest
 import torch
 
 from harness.errors import UsageError
-from harness.methods import methods
+from harness.methods import WholeFramePreset, methods
 from harness.skeletons import POSETRACK17
 from harness.training import Augmentation, Recipe, losses, open_recipe, recipes
 from harness.training.averaging import averaged, follow
 from harness.training.checkpoint import Progress, restore, save_checkpoint
+from harness.training.frame_losses import frame_losses
 from harness.training.half_body import half_body_regions
 from harness.training.optimiser import make_optimiser, set_rate, set_training
 from harness.training.recipe import plain_recipe
@@ -27,7 +28,16 @@ def rates(name: str, *, per_epoch: int = 4) -> list[float]:
 
 def test_every_recipe_opens_and_its_loss_exists():
     for name in recipes:
-        assert open_recipe(name).loss in losses, name
+        loss = open_recipe(name).loss
+        assert (loss in losses) != (loss in frame_losses), name
+
+
+def test_recipes_of_a_preset_have_a_loss_of_its_kind():
+    for name in methods:
+        card = methods[name]
+        for preset, content in card.presets.items():
+            kind = frame_losses if isinstance(content, WholeFramePreset) else losses
+            assert open_recipe(card.recipe(preset)).loss in kind, (name, preset)
 
 
 def test_tiny_is_what_was_always_done():
