@@ -8,7 +8,7 @@ RESULTS ?= results
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: eval test test-long page-test lint types unit bench reports docs clean
+.PHONY: eval test test-long fuzz page-test lint types unit bench reports docs clean
 
 eval: $(STAMP)
 	$(BIN)/harness eval --method $(METHOD) --split val --results $(RESULTS)
@@ -27,6 +27,9 @@ unit: $(STAMP)
 
 test-long: $(STAMP)
 	$(BIN)/pytest -m long
+
+fuzz: $(STAMP)  # 10,000 spoiled files, seeded; prints how many of each kind were tried and refused
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests/test_fuzz.py -m long -s
 
 page-test: $(STAMP)  # the HTML page in a real browser; Chromium is the system's: apt-get install chromium
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[page-test]"

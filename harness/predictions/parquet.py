@@ -74,7 +74,12 @@ def read_parquet(path: Path) -> Predictions:
     if header is None or absent:
         why = f"column {listed(absent)} is missing" if absent else "its header names no sequences"
         raise DataError(f"{path}: these are not predictions of this program: {why}")
-    facts = orjson.loads(header)
+    try:
+        facts = orjson.loads(header)
+    except orjson.JSONDecodeError as error:
+        raise DataError(f"{path}: its header is damaged ({error}); write the file again") from None
+    if not isinstance(facts, dict):
+        raise DataError(f"{path}: its header is not an object; write the file again")
     if facts.get("format") != _FORMAT or facts.get("skeleton") not in _SKELETONS:
         raise DataError(f"{path}: format {facts.get('format')} with skeleton {facts.get('skeleton')} is not known here")
     try:

@@ -170,7 +170,7 @@ def read_study(path: Path) -> Study:
     """Read and check a study; DataError names the file and the field that is wrong."""
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as problem:
+    except (OSError, ValueError, RecursionError) as problem:
         raise DataError(f"{path}: cannot be read as TOML ({problem})") from None
     try:
         study = from_plain(Study, document)

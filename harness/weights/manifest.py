@@ -48,7 +48,11 @@ weights: Registry[WeightsEntry] = Registry("weights", before_lookup=load_plugins
 
 def register_manifest(path: Path) -> None:
     """Make every entry of a manifest available by name; raises WeightsError for one that says too little."""
-    for name, table in tomllib.loads(path.read_text(encoding="utf-8")).items():
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as problem:
+        raise WeightsError(f"{path}: cannot be read as TOML ({problem}); restore the manifest") from None
+    for name, table in tables.items():
         try:
             entry = WeightsEntry(name=name, folder=path.parent, **table)
         except TypeError as problem:
