@@ -50,7 +50,7 @@ reports: $(STAMP)
 	$(BIN)/harness table --results results/reference --format markdown --by-joint >> reports/reference.md
 	$(BIN)/harness table --results results/reference --format markdown --cost >> reports/reference.md
 	$(BIN)/harness table --results results/reference --verify > /dev/null
-	$(BIN)/harness report plots --results results/reference --predictions -o reports/reference
+	$(BIN)/harness report plots hrnet fami dcpose copy_previous mean_pose --results results/reference --predictions -o reports/reference
 	$(BIN)/harness report study reports/claims.toml --missing-ok --results results/reference --results results/claims
 	$(BIN)/python docs/generate.py
 
