@@ -45,6 +45,13 @@ def at(name, reader):
     return read
 
 
+def against_truth(path):
+    truth = path.parent / "truth"
+    if not truth.is_dir():
+        posetrack("posetrack18", f"annotations/val/{VIDEO}.json")(truth, json.dumps(labels(IMAGES)).encode())
+    import_json(path, open_dataset("posetrack18", root=truth, split="val").sequences)
+
+
 def register_alone(path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(manifest, "weights", Registry("weights"))
@@ -71,7 +78,7 @@ FORMATS = {
         posetrack("posetrack17", f"annotations/val/{VIDEO}.json"),
         lambda _: annolist(IMAGES, [{"id": [0], "x": [1.0], "y": [2.0], "is_visible": [1]}]),
     ),
-    "prediction": (at(f"{VIDEO}.json", lambda path: import_json(path, ())), lambda _: labels(IMAGES)),
+    "prediction": (at(f"{VIDEO}.json", against_truth), lambda _: labels(IMAGES)),
     "record": (
         at("record.json", lambda path: parse_record(path.read_bytes(), source=str(path))),
         lambda _: json.loads(dump_record(make_record())),
@@ -97,7 +104,7 @@ def tried(name, count, folder):
             read(place, mutated(data, document, random.Random(f"{name} {seed}")))
         except HarnessError as error:
             refused += 1
-            if str(error).count("\n") > 2 or not any(part in str(error) for part in (str(place), place.name, VIDEO)):
+            if str(error).count("\n") > 2 or not any(part in str(error) for part in (str(place), VIDEO)):
                 faults[f"seed {seed}"] = f"does not name the file: {error}"
         except Exception as error:
             faults.setdefault(f"{type(error).__name__}", f"seed {seed}: {error!r:.300}")

@@ -38,12 +38,19 @@ def _moved(sequence: Sequence, root: Path, prefixes: ManyOf[tuple[str, str]]) ->
     applying = [(old, new) for old, new in prefixes if first.startswith(old)]
     if not applying:
         return sequence
-    found = [(old, new) for old, new in applying if (root / (new + first.removeprefix(old))).is_file()]
+    found = [(old, new) for old, new in applying if _is_there(root / (new + first.removeprefix(old)))]
     old, new = (found or applying)[0]
     if old == new:
         return sequence
     frames = [replace(frame, image=new + frame.image.removeprefix(old)) for frame in sequence.frames]
     return replace(sequence, frames=tuple(frames))
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name too long to be one
+        return False
 
 
 def image_size(path: Path) -> tuple[int, int] | None:
