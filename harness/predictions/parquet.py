@@ -65,12 +65,13 @@ def read_parquet(path: Path) -> Predictions:
     try:
         # Not `read_table`, which looks for partitions and starts threads: thrice the time for files of this size.
         table = pq.ParquetFile(pa.BufferReader(path.read_bytes())).read(use_threads=False)
+        names = table.column_names
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
         raise DataError(f"{path}: not a readable Parquet file ({str(error).splitlines()[0]})") from None
     header = (table.schema.metadata or {}).get(_KEY)
-    absent = [name for name in _COLUMNS if name not in table.column_names]
+    absent = [name for name in _COLUMNS if name not in names]
     if header is None or absent:
         why = f"column {listed(absent)} is missing" if absent else "its header names no sequences"
         raise DataError(f"{path}: these are not predictions of this program: {why}")
