@@ -64,7 +64,7 @@ def _per_joint(layer: int, name: str, value: torch.Tensor, joints: int, sign: fl
     for joint, part in enumerate(parts):
         block = f"offset_feature_layers.{joint}.{layer - 1}"
         if kind == "transform_matrix_conv":
-            found[f"{block}.{kind}.{leaf}"] = part[_MATRIX] + _IDENTITY if leaf == "bias" else part[_MATRIX]
+            found[f"{block}.{kind}.{leaf}"] = part[_MATRIX] + _IDENTITY.to(part) if leaf == "bias" else part[_MATRIX]
             found[f"{block}.translation_conv.{leaf}"] = part[_SHIFT]
         else:
             found[f"{block}.{_KINDS[kind]}.{leaf}"] = part
@@ -99,8 +99,8 @@ def _pack(state: State, *, head: str, offsets: str, centre_first: bool, sign: fl
 def _rows(state: State, place: str, leaf: str) -> torch.Tensor:
     """The six rows of one joint's matrix and shift."""
     matrix, shift = state[f"{place}transform_matrix_conv.{leaf}"], state[f"{place}translation_conv.{leaf}"]
-    rows = torch.empty((6, *matrix.shape[1:]), dtype=matrix.dtype)
-    rows[_MATRIX] = matrix - _IDENTITY if leaf == "bias" else matrix
+    rows = matrix.new_empty((6, *matrix.shape[1:]))
+    rows[_MATRIX] = matrix - _IDENTITY.to(matrix) if leaf == "bias" else matrix
     rows[_SHIFT] = shift
     return rows
 

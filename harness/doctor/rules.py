@@ -104,7 +104,7 @@ def torch(facts: Facts) -> Iterator[Finding]:
             "note", f"CUDA_VISIBLE_DEVICES={machine.visible_gpus!r} hides the GPUs", "unset CUDA_VISIBLE_DEVICES"
         )
     elif found.details.get("cuda_build") is None:
-        yield Finding("FIX", "there is an NVIDIA driver, but this torch is built for the CPU alone",
+        yield Finding("note", "there is an NVIDIA driver, but this torch is built for the CPU alone",
                       f"pip install --force-reinstall torch=={found.version.partition('+')[0]} --index-url INDEX, the "
                       "one that pytorch.org names for your CUDA")  # fmt: skip
     else:
