@@ -137,3 +137,23 @@ def test_tiny_is_small_and_all_of_it_learns() -> None:
     assert parameter_count(module) <= 2_000_000
     module(golden_input(2, 3, 3, 64, 64)).square().mean().backward()
     assert not [name for name, parameter in module.named_parameters() if parameter.grad is None]
+
+
+def test_feedback_is_for_training_alone_and_corrects_the_previous_map_without_gradient() -> None:
+    """The recurrent presets' networks: the draw of corrections changes training outputs, never those of evaluation."""
+    options = {**card.presets["tiny"].options, "norm_act": False}
+    torch.manual_seed(0)
+    module = card.build({**options, "feedback": 3})
+    clips = golden_input(2, 3, 3, 64, 64)
+    outputs = set()
+    for seed in range(12):
+        torch.manual_seed(seed)
+        outputs.add(round(float(module.train()(clips).detach().abs().sum()), 3))
+    assert 2 <= len(outputs) <= 4
+    module.eval()
+    with torch.inference_mode():
+        plain = card.build(options).eval()
+        plain.load_state_dict(module.state_dict())
+        torch.testing.assert_close(module(clips), plain(clips), rtol=0, atol=0)
+    assert card.presets["tiny-recurrent"].options["feedback"] == 3
+    assert "feedback" not in card.presets["tiny"].options
