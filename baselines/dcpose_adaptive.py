@@ -141,8 +141,9 @@ would fall on the centre, a plausible reason why it was hard to train.
 heatmap of one frame is the previous one of the next, resampled where the box has moved, and the backbone sees each \
 frame once, where it is the following one. Whoever has no past (a track that begins, a gap in the labels, a box \
 without track id) is looked at in all three frames, as in the plain mode; so detector boxes need `--track iou`. \
-The note does not say how it was trained. Weights of the plain mode lose most of their AP when their own corrections are \
-fed back, so these presets train on them: a previous map is corrected, without gradient, zero to three times before use.
+The note does not say how it was trained. Weights of the plain mode lose most of their AP when their own corrections \
+are fed back, so these presets train on them: a previous map is corrected, without gradient, zero to three times \
+before use.
 
 Targets are unbiased elliptical Gaussians read by DARK, as the note has them. Weights: none exist of the note; \
 those shipped for `tiny` were trained on the embedded data."""
