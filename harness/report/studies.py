@@ -3,6 +3,7 @@
     title = "What time adds"                  # heads the page
     dataset = "synthtrack"                    # and split = "val": which runs count (these are the defaults)
     places = ["overall", "occluded", "fast"]  # where to look; PLACES has the names, "speed:slow/Wrist" is one too
+    costs = ["parameters", "multiply_adds"]   # columns of cost; clips_per_second too if left out
 
     [arms.fami]                               # an arm is a thing that was run, once or with several seeds
     title = "FAMI-Pose"
@@ -42,7 +43,7 @@ from harness.typed_json import from_plain
 
 __all__ = ["PLACES", "Arm", "Place", "Question", "Selector", "Study", "place_named", "read_study"]
 
-_COSTS = ("multiply_adds", "parameters", "clips_per_second")
+_COSTS = ("parameters", "multiply_adds", "clips_per_second")
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,7 @@ class Study:
     dataset: str = "synthtrack"
     split: str = "val"
     places: tuple[str, ...] = _USUAL
+    costs: tuple[str, ...] = _COSTS
     replicates: int = 2000
     seed: int = 0
 
@@ -174,6 +176,8 @@ def read_study(path: Path) -> Study:
         raise DataError(f"{path}: cannot be read as TOML ({problem})") from None
     try:
         study = from_plain(Study, document)
+        if strange := sorted(set(study.costs) - set(_COSTS)):
+            raise DataError(f"costs: no '{strange[0]}'; there are {', '.join(_COSTS)}")
         for question in study.questions:
             _check(study, question)
     except (DataError, UsageError) as problem:

@@ -22,6 +22,12 @@ __all__ = ["study_markdown", "study_rows", "write_study"]
 
 _COST_NAMES = {"multiply_adds": "multiply-adds", "parameters": "parameters", "clips_per_second": "clips per second"}
 
+_COST_COLUMNS = (
+    Column("parameters", "M params", digits=2, scale=1e-6),
+    Column("multiply_adds", "G multiply-adds", significant=3, scale=1e-9),
+    Column("clips_per_second", "clips/s", significant=3),
+)
+
 
 def write_study(found: StudyAnswers, path: Path) -> list[Path]:
     """Write the page to `path`, and a folder of its name with the figures and the numbers; the paths written."""
@@ -137,9 +143,7 @@ def _arm_table(found: StudyAnswers, answer: Answer) -> Table:
     columns = (
         Column("seeds", "runs", digits=0), *(Column(place.title, place.title) for place in places),
         Column("spread", "seeds, overall" if places[0].title == "overall" else f"seeds, {places[0].title}"),
-        Column("parameters", "M params", digits=2, scale=1e-6),
-        Column("multiply_adds", "G multiply-adds", significant=3, scale=1e-9),
-        Column("clips_per_second", "clips/s", significant=3),
+        *(column for column in _COST_COLUMNS if column.name in found.study.costs),
     )  # fmt: skip
     rows = []
     for name in names:
