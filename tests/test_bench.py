@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from harness.inference.bench import _limiting
-from harness.inference.engine import Settings
 from harness.inference.flops import multiply_adds, multiply_adds_of_layers
+from harness.inference.settings import Settings
 from harness.methods import methods
 
 

@@ -16,9 +16,10 @@ from harness.codecs import build_codec
 from harness.datasets import NO_TRACK, DataSet, Frame, Sequence, Truth
 from harness.errors import DataError, HarnessError, UsageError
 from harness.inference.ahead import run_ahead
-from harness.inference.engine import Settings, predict
+from harness.inference.engine import predict
 from harness.inference.images import decode_image, read_image
 from harness.inference.loaded import Loaded
+from harness.inference.settings import Settings
 from harness.inference.work import balanced
 from harness.methods import CropSpec, MethodCard, Preset
 
@@ -154,7 +155,7 @@ def test_predictions_equal_those_of_a_plain_loop(data, boxes, support, workers):
 def test_every_frame_is_decoded_once(data, boxes, monkeypatch):
     read = []
     original = read_image
-    monkeypatch.setattr("harness.inference.engine.read_image", lambda path: read.append(path) or original(path))
+    monkeypatch.setattr("harness.inference.walk.read_image", lambda path: read.append(path) or original(path))
     _, timings = predict(bright((-1, 0, 1)), data, boxes, settings=Settings(workers=0))
     assert len(read) == len(set(read)) == timings.frames == 5 + 4
 

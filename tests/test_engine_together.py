@@ -39,7 +39,7 @@ def test_methods_of_one_pass_answer_as_alone(data, boxes):  # noqa: F811
 def test_one_pass_reads_every_frame_once_and_cuts_shared_crops_once(data, boxes, monkeypatch):  # noqa: F811
     read, cuts = [], []
     warp = cv2.warpAffine
-    monkeypatch.setattr("harness.inference.engine.read_image", lambda path: read.append(path) or read_image(path))
+    monkeypatch.setattr("harness.inference.walk.read_image", lambda path: read.append(path) or read_image(path))
     monkeypatch.setattr("harness.inference.crops.cv2.warpAffine", lambda *a, **k: cuts.append(1) or warp(*a, **k))
     methods = [bright((0,)), bright((-1, 0, 1)), bright((0, -1, 1))]
     predict_together([Asked(method, boxes) for method in methods], data, settings=SMALL)

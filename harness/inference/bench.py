@@ -13,12 +13,13 @@ import torch
 
 from harness.datasets.sequences import DataSet
 from harness.inference.compiling import check_compiler, compiled, explained
-from harness.inference.engine import Settings, predict
+from harness.inference.engine import predict
 from harness.inference.flops import multiply_adds, multiply_adds_of_layers
 from harness.inference.layout import threads_laid_out
 from harness.inference.loaded import Loaded, choose_device, forward
 from harness.inference.loading import Ready
 from harness.inference.recurrence import in_full_swing
+from harness.inference.settings import Settings
 from harness.inference.sizing import CPU_BATCH
 from harness.inference.task import placed
 from harness.inference.timings import Timings

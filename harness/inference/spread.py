@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from harness.datasets.sequences import DataSet
-from harness.inference.engine import Asked, Settings, predict_together
+from harness.inference.engine import predict_together
 from harness.inference.reading import Read
+from harness.inference.settings import Asked, Settings
 from harness.predictions import Predictions
 
 __all__ = ["batch_spread"]
