@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -16,6 +15,7 @@ from harness.codecs import codecs
 from harness.errors import UsageError, WeightsError
 from harness.methods import CropSpec, MethodCard, Preset, register_method
 from harness.skeletons import POSETRACK17, Skeleton
+from harness.toml_files import read_toml
 from harness.weights import sha256_of
 
 __all__ = ["LAYOUTS", "OnnxNetwork", "card", "read_card"]
@@ -117,12 +117,8 @@ def _three(values: list[float]) -> tuple[float, float, float]:
 
 def _read(path: Path) -> Description:
     """What the file says, every key known and of its kind."""
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise WeightsError(f"{path}: no such file; `harness methods show onnx` says what to write in one") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as problem:
-        raise WeightsError(f"{path}: not a TOML card ({problem}); give --weights the card, not the model") from None
+    remedy = "give --weights a card as `harness methods show onnx` describes it, not the model"
+    table = read_toml(path, kind=WeightsError, remedy=remedy)
     known = {item.name for item in fields(Description)}
     if unknown := [key for key in table if key not in known]:
         raise WeightsError(f"{path}: '{unknown[0]}' is not known; known: {', '.join(sorted(known))}")

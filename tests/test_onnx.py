@@ -111,7 +111,7 @@ def test_it_is_evaluated_from_the_command_line_and_a_changed_card_is_another_run
         (('title = "My model"', 'titel = "My model"'), "'titel' is not known"),
         (("std = [0.25, 0.25, 0.25]", ""), "not all is said: 'std'"),
         (("support = [0]", 'support = [0]\noutputs = ["maps"]'), "outputs has 'maps'; mine.onnx has heatmaps"),
-        (("support = [0]", "support = [0"), "not a TOML card"),
+        (("support = [0]", "support = [0"), "not valid TOML"),
     ],
     ids=["model", "codec", "input", "joints", "layout", "unknown", "missing", "outputs", "syntax"],
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import click
 
 from harness.errors import UsageError
+from harness.toml_files import read_toml
 
 __all__ = ["data_options", "data_root_option", "format_option", "results_option", "run_options"]
 
@@ -101,10 +101,7 @@ def _read_defaults(ctx: click.Context, _: click.Parameter, root: Path | None) ->
     """Take defaults from harness.toml beside the data: a table per verb, keys named as the options."""
     path = root / "harness.toml" if root else None
     if path is not None and path.is_file():
-        try:
-            table: Any = tomllib.loads(path.read_text(encoding="utf-8")).get(ctx.info_name or "", {})
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
-            raise UsageError(f"{path}: not valid TOML ({problem}); correct or remove it") from None
+        table: Any = read_toml(path, kind=UsageError, remedy="correct or remove it").get(ctx.info_name or "", {})
         if not isinstance(table, dict):
             raise UsageError(f"{path}: {ctx.info_name} is {table!r}, expected a table: [{ctx.info_name}]")
         known = {parameter.name: parameter for parameter in ctx.command.params}

@@ -11,7 +11,6 @@ from itertools import combinations
 from pathlib import Path
 from typing import Literal
 
-import cv2
 import numpy as np
 
 from harness.datasets.check_labels import check_labels
@@ -22,6 +21,7 @@ from harness.datasets.images import images_fingerprint, missing_images
 from harness.datasets.json_files import read_json, sequence_name
 from harness.datasets.label_files import PLACES, LabelFiles, find_label_files
 from harness.datasets.layouts import parse
+from harness.datasets.pictures import read_image
 from harness.datasets.registry import DatasetCard, datasets
 from harness.datasets.sequences import DataSet, Frame, Sequence
 from harness.errors import DataError
@@ -210,13 +210,10 @@ def _decoded_all(dataset: DataSet, frames: list[Frame]) -> Iterator[Finding]:
 
 def _decoded(dataset: DataSet, frame: Frame) -> Finding | None:
     file = frame.image
-    content = (dataset.root / file).read_bytes()
-    # OpenCV fills what is missing of a cut JPEG with grey and says nothing, so its end marker is looked for
-    if content.startswith(b"\xff\xd8") and content.rfind(b"\xff\xd9") < content.rfind(b"\xff\xda"):
-        return Finding("image-broken", file, "file", f"cut short after {len(content)} bytes")
-    image = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), cv2.IMREAD_COLOR) if content else None
-    if image is None:
-        return Finding("image-broken", file, "file", f"{len(content)} bytes, no image")
+    try:
+        image = read_image(dataset.root / file)
+    except DataError as problem:
+        return Finding("image-broken", file, "file", str(problem).removeprefix(f"{dataset.root / file}: "))
     if frame.size is not None and frame.size != (image.shape[1], image.shape[0]):
         found, expected = f"{image.shape[1]} x {image.shape[0]}", f"{frame.size[0]} x {frame.size[1]}"
         return Finding("image-size", file, "file", f"{found}, expected {expected}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import Collection
@@ -13,9 +14,12 @@ from typing import BinaryIO
 
 from harness.datasets.fingerprint import file_sha256
 from harness.datasets.sequences import DataSet, Frame, Sequence
-from harness.errors import UsageError, listed
+from harness.errors import DataError, UsageError, listed
 
-__all__ = ["image_size", "images_fingerprint", "missing_images", "relocated", "without"]
+__all__ = ["image_size", "images_fingerprint", "missing_images", "relocated", "stated_size", "without"]
+
+#: What the system says of a path where nothing is: not there, under a file, a link to itself, too long to be a name.
+_ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 
 
 def relocated(sequence: Sequence, root: Path, prefixes: ManyOf[tuple[str, str]]) -> Sequence:
@@ -57,13 +61,18 @@ def image_size(path: Path) -> tuple[int, int] | None:
     """(width, height) of a JPEG or PNG file from its header; None if it is not there or neither of them."""
     try:
         with path.open("rb") as stream:
-            start = stream.read(24)
-            if start.startswith(b"\x89PNG") and len(start) == 24:
-                return int.from_bytes(start[16:20], "big"), int.from_bytes(start[20:24], "big")
-            stream.seek(2)
-            return _jpeg_size(stream) if start.startswith(b"\xff\xd8") else None
+            return stated_size(stream)
     except (OSError, ValueError):
         return None
+
+
+def stated_size(stream: BinaryIO) -> tuple[int, int] | None:
+    """(width, height) that a JPEG or PNG at the start of a stream says it has; None for neither."""
+    start = stream.read(24)
+    if start.startswith(b"\x89PNG") and len(start) == 24:
+        return int.from_bytes(start[16:20], "big"), int.from_bytes(start[20:24], "big")
+    stream.seek(2)
+    return _jpeg_size(stream) if start.startswith(b"\xff\xd8") else None
 
 
 def _jpeg_size(stream: BinaryIO) -> tuple[int, int] | None:
@@ -85,7 +94,8 @@ def missing_images(dataset: DataSet) -> dict[str, list[Frame]]:
         try:
             with os.scandir(dataset.root / folder) as entries:
                 return frozenset([entry.name for entry in entries])
-        except (FileNotFoundError, NotADirectoryError):
+        except OSError as problem:
+            _only_if_absent(problem, dataset.root / folder)
             return frozenset()
 
     def exists(frame: Frame) -> bool:
@@ -113,11 +123,18 @@ def images_fingerprint(dataset: DataSet) -> str:
             path = str(dataset.image_path(frame))
             try:
                 size = os.stat(path).st_size  # noqa: PTH116 (half the time of Path.stat)
-            except (FileNotFoundError, NotADirectoryError):
+            except OSError as problem:
+                _only_if_absent(problem, path)
                 size = -1
             content = file_sha256(Path(path)) if size >= 0 and position in (0, last) else ""
             digest.update(f"{frame.image}\0{size}\0{content}\n".encode())
     return f"sha256:{digest.hexdigest()}"
+
+
+def _only_if_absent(problem: OSError, path: Path | str) -> None:
+    """Raise DataError for a path that may well be there, but cannot be looked at."""
+    if problem.errno not in _ABSENT:
+        raise DataError(f"{path}: cannot be looked at ({problem.strerror}); mend that, or check --data-root") from None
 
 
 def without(dataset: DataSet, names: Collection[str]) -> DataSet:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import zlib
 from pathlib import Path
@@ -17,6 +18,9 @@ __all__ = ["SUFFIXES", "read_json", "sequence_name"]
 #: What a label file may end with, in the order they are looked for.
 SUFFIXES = (".json", ".json.gz")
 
+#: Bytes, unpacked, that no label file of a data set comes near: reading more would only fill the memory.
+LARGEST = 2**30
+
 
 def sequence_name(path: Path) -> str:
     """Name of a label file without `.json` or `.json.gz`.
@@ -30,13 +34,11 @@ def sequence_name(path: Path) -> str:
 def read_json(path: Path) -> Any:
     """The parsed content of a `.json` or `.json.gz` file.
 
-    Raises DataError for a file that is missing, unreadable, truncated or not JSON. `NaN` and `Infinity`, which are not
+    Raises DataError for a file that is missing, unreadable, truncated, not JSON, or larger than 1 GiB. `NaN` and `Infinity`, which are not
     JSON but which Python writes, are read here so that the record that holds them can be named.
     """
     try:
-        data = path.read_bytes()
-        if data[:2] == b"\x1f\x8b":
-            data = gzip.decompress(data)
+        data = _bounded(path)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except (OSError, EOFError, zlib.error) as error:
@@ -47,6 +49,26 @@ def read_json(path: Path) -> Any:
         return orjson.loads(data)
     except orjson.JSONDecodeError as error:
         return _second_reading(path, data, error)
+
+
+def _bounded(path: Path) -> bytes:
+    """The unpacked bytes of a file, stopping where there are too many: a few kilobytes may unpack to any number."""
+    if path.stat().st_size > LARGEST:
+        raise _too_large(path, "is")
+    data = path.read_bytes()
+    if data[:2] != b"\x1f\x8b":
+        return data
+    parts, size = [], 0
+    with gzip.GzipFile(fileobj=io.BytesIO(data)) as stream:
+        while part := stream.read(2**20):
+            parts.append(part)
+            if (size := size + len(part)) > LARGEST:
+                raise _too_large(path, "unpacks to")
+    return b"".join(parts)
+
+
+def _too_large(path: Path, what: str) -> DataError:
+    return DataError(f"{path}: {what} more than {LARGEST:,} bytes, as no label file does; give one file per video")
 
 
 def _second_reading(path: Path, data: bytes, first: orjson.JSONDecodeError) -> Any:

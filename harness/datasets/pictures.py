@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.datasets.images import stated_size
 from harness.errors import DataError
 
 __all__ = ["decode_image", "read_image"]
+
+#: Pixels that a picture may have, four times those of an 8K frame: a small file can claim more than any memory holds.
+MOST_PIXELS = 2**27
 
 _FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
 
@@ -26,9 +31,15 @@ def read_image(path: Path) -> NDArray[np.uint8]:
 
 def decode_image(content: bytes, *, name: str) -> NDArray[np.uint8]:
     """Decode the bytes of an image file; `name` is used in messages."""
+    width, height = stated_size(BytesIO(content)) or (0, 0)
+    if width * height > MOST_PIXELS:
+        raise DataError(f"{name}: claims {width} x {height} pixels, more than {MOST_PIXELS:,}; fetch the file again")
     if _is_cut_short(content):
         raise DataError(f"{name}: the image is cut short ({len(content)} bytes, no end marker); fetch the file again")
-    image = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), _FLAGS) if content else None
+    try:
+        image = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), _FLAGS) if content else None
+    except cv2.error:  # for a size beyond OpenCV's own limit
+        image = None
     if image is None:
         raise DataError(f"{name}: not a readable image ({len(content)} bytes); fetch the file again")
     return np.asarray(image, dtype=np.uint8)

@@ -29,7 +29,6 @@ A selector's words must all hold; `*` and `?` are wildcards. Only whole runs are
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +38,7 @@ from harness.errors import DataError, UsageError
 from harness.scoring.scores import TOTAL
 from harness.scoring.slices import slice_named
 from harness.scoring.uncertainty import COLUMNS
+from harness.toml_files import read_toml
 from harness.typed_json import from_plain
 
 __all__ = ["PLACES", "Arm", "Place", "Question", "Selector", "Study", "place_named", "read_study"]
@@ -170,10 +170,7 @@ def place_named(name: str) -> Place:
 
 def read_study(path: Path) -> Study:
     """Read and check a study; DataError names the file and the field that is wrong."""
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as problem:
-        raise DataError(f"{path}: cannot be read as TOML ({problem})") from None
+    document = read_toml(path)
     try:
         study = from_plain(Study, document)
         if strange := sorted(set(study.costs) - set(_COSTS)):

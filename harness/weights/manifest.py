@@ -6,13 +6,13 @@ import hashlib
 import json
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from harness.errors import WeightsError
 from harness.registry import Registry, load_plugins
+from harness.toml_files import read_toml
 
 __all__ = ["WeightsEntry", "find_weights", "publish_entry", "register_manifest", "sha256_of", "weights"]
 
@@ -48,10 +48,7 @@ weights: Registry[WeightsEntry] = Registry("weights", before_lookup=load_plugins
 
 def register_manifest(path: Path) -> None:
     """Make every entry of a manifest available by name; raises WeightsError for one that says too little."""
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as problem:
-        raise WeightsError(f"{path}: cannot be read as TOML ({problem}); restore the manifest") from None
+    tables = read_toml(path, kind=WeightsError, remedy="restore the manifest")
     for name, table in tables.items():
         try:
             entry = WeightsEntry(name=name, folder=path.parent, **table)
@@ -94,7 +91,7 @@ def publish_entry(manifest: Path, entry: WeightsEntry) -> None:
     """Add or replace one entry of a manifest file, entries sorted by name; written atomically."""
     tables: dict[str, Mapping[str, str]] = {}
     if manifest.is_file():
-        tables.update(tomllib.loads(manifest.read_text(encoding="utf-8")))
+        tables.update(read_toml(manifest, kind=WeightsError, remedy="restore the manifest"))
     fields = asdict(entry)
     tables[entry.name] = {key: value for key, value in fields.items() if key not in ("name", "folder") and value}
     blocks = []

@@ -6,12 +6,12 @@ is) and `base` (the recipe it starts from; Recipe's own defaults if none is name
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Any
 
 from harness.errors import DataError, UsageError
 from harness.registry import Registry, load_plugins
+from harness.toml_files import read_toml
 from harness.training.recipe import Recipe, check_recipe
 from harness.typed_json import from_plain
 
@@ -54,12 +54,7 @@ def _path(source: str | Path) -> Path:
 
 
 def _table(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as problem:
-        raise UsageError(f"{path}: cannot be read ({problem.strerror}); give a recipe's name or a TOML file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
-        raise UsageError(f"{path}: not valid TOML ({problem}); correct it") from None
+    return read_toml(path, kind=UsageError, remedy="give a recipe's name or a TOML file that is one")
 
 
 def _merged(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
