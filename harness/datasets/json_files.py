@@ -34,8 +34,9 @@ def sequence_name(path: Path) -> str:
 def read_json(path: Path) -> Any:
     """The parsed content of a `.json` or `.json.gz` file.
 
-    Raises DataError for a file that is missing, unreadable, truncated, not JSON, or larger than 1 GiB. `NaN` and `Infinity`, which are not
-    JSON but which Python writes, are read here so that the record that holds them can be named.
+    Raises DataError for a file that is missing, unreadable, truncated, not JSON, or larger than 1 GiB. `NaN` and
+    `Infinity`, which are not JSON but which Python writes, are read here so that the record that holds them can be
+    named.
     """
     try:
         data = _bounded(path)
