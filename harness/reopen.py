@@ -35,7 +35,10 @@ def images_now(record: RunRecord, dataset: DataSet, predictions: Path | None) ->
     expected = record.dataset.images_fingerprint
     if expected is None or predictions is None or not predictions.is_file():
         return None
-    own = same_sequences(dataset, read_parquet(predictions), predictions)
+    try:
+        own = same_sequences(dataset, read_parquet(predictions), predictions)
+    except DataError:  # which sequences the run looked at cannot be known any more
+        return None
     if sum(map(len, missing_images(own).values())) == own.frame_count:
         return None
     found = images_fingerprint(own)
@@ -47,11 +50,19 @@ def rescorer(dataset: DataSet) -> Callable[[RunRecord, Path], Scores]:
 
     def rescore(record: RunRecord, path: Path) -> Scores:
         predictions = read_parquet(path)
-        facts = record.scoring
+        compat, slices = _asked(record)
         own = same_sequences(dataset, predictions, path)
-        return score_run(own, predictions, compat=facts.get("compat", "official"), slices=facts.get("slices", SLICES))
+        return score_run(own, predictions, compat=compat, slices=slices)
 
     return rescore
+
+
+def _asked(record: RunRecord) -> tuple[str, list[str]]:
+    """The compat rule and the slices a run was scored with; DataError where its record says neither text nor a list."""
+    compat, slices = record.scoring.get("compat", "official"), record.scoring.get("slices", list(SLICES))
+    if isinstance(compat, str) and isinstance(slices, list) and all(isinstance(name, str) for name in slices):
+        return compat, slices
+    raise DataError("scoring.compat and scoring.slices of the record: expected a text and a list of texts")
 
 
 def same_sequences(dataset: DataSet, predictions: Predictions, path: Path) -> DataSet:
@@ -63,10 +74,12 @@ def same_sequences(dataset: DataSet, predictions: Predictions, path: Path) -> Da
     return replace(dataset, sequences=tuple(named[name] for name in predictions.sequence_names))
 
 
-def weights_path(record: RunRecord) -> Path | None:
-    """The file that a record's weights were loaded from, None where it is not at hand."""
+def weights_path(record: RunRecord, given: tuple[Path, ...] = ()) -> Path | None:
+    """The file that a record's weights were loaded from, be it `given` by that name; None where it is not at hand."""
     if record.weights is None:
         return None
+    if own := [path for path in given if record.weights.name in (path.name, str(path))]:
+        return own[0]
     try:
         return find_weights(record.weights.name)[0]
     except (UsageError, WeightsError):

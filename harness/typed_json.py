@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import types
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from harness.errors import DataError
@@ -13,6 +13,9 @@ from harness.errors import DataError
 __all__ = ["from_plain", "to_plain"]
 
 T = TypeVar("T")
+
+#: Levels of lists and objects within a field of no declared form.
+_DEEPEST = 100
 
 _SCALARS: dict[type, str] = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
 
@@ -67,7 +70,7 @@ def from_plain(kind: type[T], value: Any, *, where: str = "") -> T:
 def _read(hint: Any, value: Any, where: str) -> Any:
     origin, arguments = get_origin(hint), get_args(hint)
     if hint is Any:
-        return value
+        return _shallow(value, where)
     if origin in (Union, types.UnionType):
         if value is None and types.NoneType in arguments:
             return None
@@ -81,6 +84,20 @@ def _read(hint: Any, value: Any, where: str) -> Any:
             raise DataError(f"{where}: expected an object, found {_shown(value)}")
         return {key: _read(arguments[1], item, _join(where, key)) for key, item in value.items()}
     return _read_scalar(hint, value, where)
+
+
+def _shallow(value: Any, where: str) -> Any:
+    """A value of no declared form, refused where it is nested deeper than those who walk through it could follow."""
+    level = [value]
+    for _ in range(_DEEPEST):
+        level = [inner for each in level if isinstance(each, dict | list) for inner in _inside(each)]
+        if not level:
+            return value
+    raise DataError(f"{where}: is nested deeper than {_DEEPEST} levels")
+
+
+def _inside(value: dict[str, Any] | list[Any]) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value
 
 
 def _read_tuple(arguments: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:

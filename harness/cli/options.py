@@ -109,9 +109,19 @@ def _read_defaults(ctx: click.Context, _: click.Parameter, root: Path | None) ->
         for key, value in named.items():
             if key not in known:
                 raise UsageError(f"{path}: [{ctx.info_name}] has '{key}', which is no option of this command")
-            named[key] = _as_typed(value, known[key], f"{path}: [{ctx.info_name}] {key}")
+            record = f"{path}: [{ctx.info_name}] {key}"
+            named[key] = _as_typed(value, known[key], record)
+            _check(named[key], known[key], ctx, record)
         ctx.default_map = {**(ctx.default_map or {}), **named}
     return root
+
+
+def _check(value: Any, option: click.Parameter, ctx: click.Context, record: str) -> None:
+    """Raise UsageError for a value that click would refuse later, without saying where it stands."""
+    try:
+        option.type_cast_value(ctx, value)
+    except (click.BadParameter, TypeError) as problem:
+        raise UsageError(f"{record}: {problem.message if isinstance(problem, click.BadParameter) else problem}") from None
 
 
 def _as_typed(value: Any, option: click.Parameter, record: str) -> Any:

@@ -70,11 +70,14 @@ def _labelled_folders(root: Path, split: str) -> Iterator[str]:
         return
     for path in labels.files:
         document = read_json(path)
-        if "annolist" in document:
-            names = [entry["image"][0]["name"] for entry in document["annolist"][:1]]
-        else:
-            names = [image["file_name"] for image in document["images"]]
-        yield from {Path(name).parent.name for name in names}
+        try:
+            if "annolist" in document:
+                names = [entry["image"][0]["name"] for entry in document["annolist"][:1]]
+            else:
+                names = [image["file_name"] for image in document["images"]]
+            yield from {Path(name).parent.name for name in names}
+        except (TypeError, LookupError):
+            raise DataError(f"{path}: names no images, so it cannot be told which videos are {split}'s") from None
 
 
 def _video(folder: Path, root: Path, *, base: int) -> Sequence:

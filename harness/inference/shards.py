@@ -126,7 +126,10 @@ def _claim(path: Path, request: Mapping[str, object]) -> None:
     """Write the request, or compare it with the one that is there."""
     wanted = orjson.loads(orjson.dumps(dict(request)))
     if path.is_file():
-        found = orjson.loads(path.read_bytes())
+        try:
+            found = dict(orjson.loads(path.read_bytes()))
+        except (orjson.JSONDecodeError, TypeError, ValueError):
+            raise HarnessError(f"{path}: is damaged, so whose shards these are is not known; empty the folder") from None
         different = sorted(key for key in wanted.keys() | found.keys() if wanted.get(key) != found.get(key))
         if different:
             raise UsageError(

@@ -64,7 +64,10 @@ def make(
 
 def _check_seed(root: Path, preset: str, seed: int) -> None:
     """Refuse to take clips of another preset or seed for those that were asked for."""
-    card = orjson.loads((root / CARD_FILE).read_bytes())
+    try:
+        card = dict(orjson.loads((root / CARD_FILE).read_bytes()))
+    except (orjson.JSONDecodeError, TypeError, ValueError):
+        raise DataError(f"{root / CARD_FILE}: is damaged; remove the folder, and it is made anew") from None
     if (card.get("preset"), card.get("seed")) != (preset, seed):
         found = f"preset '{card.get('preset')}' with seed {card.get('seed')}"
         raise UsageError(f"{root}: holds {found}, not '{preset}' with seed {seed}; choose another folder or remove it")
