@@ -1,7 +1,6 @@
 """What every registered method and preset promises, whatever it is: the tests a new method gets for free."""
 
 import json
-import random
 import subprocess
 import sys
 
@@ -9,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from golden_fill import fill
+from surroundings import surroundings
 
 from baselines.mean_pose import fit
 from harness.clips import END_RULES, support_indices
@@ -19,7 +19,7 @@ from harness.methods import MethodCard, Preset, WholeFramePreset, methods
 from harness.skeletons import GROUPS, POSETRACK15, POSETRACK17
 from harness.weights import fit_weights, load, parameter_count
 
-#: Presets that look at crops; those that take whole frames have a contract of their own (test_whole_frame.py).
+#: Presets that look at crops; those that take whole frames have a contract of their own (test_whole_frame_contract.py).
 CASES = [
     (name, preset)
     for name in methods
@@ -152,17 +152,6 @@ def test_an_output_depends_on_its_own_clip_only(running) -> None:
         alone = torch.cat([module(clips[place : place + 1]) for place in (2, 0, 1)])[[1, 2, 0]]
     scale = float(together.std()) or 1.0
     torch.testing.assert_close(together, alone, rtol=0, atol=1e-4 * scale)
-
-
-def surroundings() -> tuple[object, ...]:
-    """What a method could change for everything else in the process."""
-    return (
-        torch.get_num_threads(), torch.get_default_dtype(), torch.get_default_device(), torch.is_grad_enabled(),
-        torch.are_deterministic_algorithms_enabled(), torch.get_float32_matmul_precision(),
-        torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32, torch.cuda.is_initialized(),
-        torch.get_rng_state().numpy().tobytes(), np.random.get_state()[1].tobytes(), random.getstate(),
-        tuple(np.geterr().items()),
-    )  # fmt: skip
 
 
 def test_the_same_clip_gives_the_same_output_and_nothing_else_changes(running) -> None:
