@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field
+from math import inf, isfinite
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +12,22 @@ import numpy as np
 import torch
 from torch import nn
 
-from harness.codecs import codecs
-from harness.errors import UsageError, WeightsError
+from harness.clips import END_RULES
+from harness.codecs import build_codec, codecs
+from harness.errors import DataError, HarnessError, UsageError, WeightsError
 from harness.methods import CropSpec, MethodCard, Preset, register_method
 from harness.skeletons import POSETRACK17, Skeleton
 from harness.toml_files import read_toml
+from harness.typed_json import from_plain
 from harness.weights import sha256_of
 
 __all__ = ["LAYOUTS", "OnnxNetwork", "card", "read_card"]
 
 #: What the one input of the model is: the only frame, all frames, or their channels one after the other.
 LAYOUTS = ("image", "clip", "channels")
+
+#: Pixels on a side of the input, beyond which there is no such network.
+MOST = 16_384
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,14 +36,14 @@ class Description:
 
     name: str
     model: str
-    input: list[int]
-    mean: list[float]
-    std: list[float]
+    input: tuple[int, int]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
     codec: str
-    joints: list[str]
-    support: list[int]
+    joints: tuple[str, ...]
+    support: tuple[int, ...]
     layout: str = "image"
-    outputs: list[str] | None = None
+    outputs: tuple[str, ...] | None = None
     colour: str = "rgb"
     enlarge: float = 1.25
     aspect: str = "keep"
@@ -47,13 +53,13 @@ class Description:
     summary: str = ""
     paper: str = ""
     licence: str = ""
-    codec_options: Mapping[str, Any] | None = None
+    codec_options: Mapping[str, Any] = field(default_factory=dict)
 
 
 class OnnxNetwork(nn.Module):
     """Clips (B,T,3,H,W) -> outputs of the model, those of several names one after the other on the last axis."""
 
-    def __init__(self, session: Any, *, layout: str, outputs: list[str]) -> None:
+    def __init__(self, session: Any, *, layout: str, outputs: tuple[str, ...]) -> None:
         super().__init__()
         self.session = session
         self.layout = layout
@@ -85,17 +91,18 @@ def read_card(path: Path) -> MethodCard:
         )
     preset = Preset(
         crop=CropSpec(
-            size=(described.input[0], described.input[1]), enlarge=described.enlarge, aspect=described.aspect,
-            colour=described.colour, mean=_three(described.mean), std=_three(described.std),
+            size=described.input, enlarge=described.enlarge, aspect=described.aspect,
+            colour=described.colour, mean=described.mean, std=described.std,
         ),
         codec=described.codec,
-        codec_options=described.codec_options or {},
-        support=tuple(described.support),
+        codec_options=described.codec_options,
+        support=described.support,
         # a card that was changed makes another run
         options={"layout": described.layout, "outputs": described.outputs, "card": sha256_of(path)[:16]},
         ends=described.ends,
         flip_test=described.flip_test,
     )  # fmt: skip
+    _check_codec(path, preset)
     return MethodCard(
         name="onnx",
         title=described.title or described.name,
@@ -104,62 +111,51 @@ def read_card(path: Path) -> MethodCard:
         licence=described.licence,
         presets={described.name: preset},
         default_preset=described.name,
-        skeleton=Skeleton(described.name, tuple(described.joints)),
+        skeleton=Skeleton(described.name, described.joints),
         build=lambda _: _open(path, model, described),
         file=model,
     )
-
-
-def _three(values: list[float]) -> tuple[float, float, float]:
-    first, second, third = map(float, values)
-    return first, second, third
 
 
 def _read(path: Path) -> Description:
     """What the file says, every key known and of its kind."""
     remedy = "give --weights a card as `harness methods show onnx` describes it, not the model"
     table = read_toml(path, kind=WeightsError, remedy=remedy)
-    known = {item.name for item in fields(Description)}
-    if unknown := [key for key in table if key not in known]:
-        raise WeightsError(f"{path}: '{unknown[0]}' is not known; known: {', '.join(sorted(known))}")
     try:
-        described = Description(**table)
-    except TypeError as problem:
-        missing = str(problem).split("argument")[-1].lstrip("s: ")
-        raise WeightsError(f"{path}: not all is said: {missing}; see `harness methods show onnx`") from None
-    _check(path, described)
-    return described
-
-
-def _check(path: Path, described: Description) -> None:
+        described = from_plain(Description, table)
+    except DataError as problem:
+        raise WeightsError(f"{path}: {problem}; see `harness methods show onnx`") from None
     checks = {
-        "name": isinstance(described.name, str) and described.name.replace("-", "").replace(".", "").isalnum(),
-        "model": isinstance(described.model, str),
-        "input": _numbers(described.input, 2, whole=True) and min(described.input) > 0,
-        "mean": _numbers(described.mean, 3),
-        "std": _numbers(described.std, 3) and min(described.std) > 0,
-        "joints": isinstance(described.joints, list) and all(isinstance(name, str) for name in described.joints),
-        "support": _numbers(described.support, None, whole=True) and 0 in described.support,
-        "layout": described.layout in LAYOUTS and (described.layout != "image" or described.support == [0]),
+        "name": described.name.replace("-", "").replace(".", "").isalnum(),
+        "input": all(0 < length < MOST for length in described.input),
+        "mean": all(map(isfinite, described.mean)),
+        "std": all(0 < value < inf for value in described.std),
+        "support": 0 in described.support,
+        "layout": described.layout in LAYOUTS and (described.layout != "image" or described.support == (0,)),
         "colour": described.colour in ("rgb", "bgr"),
+        "enlarge": 0 < described.enlarge < inf,
         "aspect": described.aspect in ("keep", "stretch"),
+        "ends": described.ends in END_RULES,
         "codec": described.codec in codecs,
     }
     wrong = [key for key, right in checks.items() if not right]
     if wrong:
+        value = getattr(described, wrong[0])
         raise WeightsError(
-            f"{path}: {wrong[0]} = {getattr(described, wrong[0])!r} is not what is expected; "
+            f"{path}: {wrong[0]} = {list(value) if isinstance(value, tuple) else value!r} is not what is expected; "
             "see `harness methods show onnx`"
         )
+    return described
 
 
-def _numbers(values: object, count: int | None, *, whole: bool = False) -> bool:
-    kinds = int if whole else (int, float)
-    return (
-        isinstance(values, list)
-        and len(values) == (count or len(values) or 1)
-        and all(isinstance(value, kinds) and not isinstance(value, bool) for value in values)
-    )
+def _check_codec(path: Path, preset: Preset) -> None:
+    """Whether there is such a codec; what it says of its options is not ours to know."""
+    try:
+        build_codec(preset)
+    except HarnessError:
+        raise
+    except Exception as problem:
+        raise WeightsError(f"{path}: codec_options do not suit codec '{preset.codec}' ({problem})") from None
 
 
 def _open(path: Path, model: Path, described: Description) -> OnnxNetwork:
@@ -188,7 +184,7 @@ def _open(path: Path, model: Path, described: Description) -> OnnxNetwork:
             f"{path}: input, support and layout '{described.layout}' mean one input (batch, "
             f"{', '.join(map(str, expected))}); {model.name} has {'; '.join(str(item.shape) for item in inputs)}"
         )
-    outputs = described.outputs or names[:1]
+    outputs = described.outputs or tuple(names[:1])
     if absent := [name for name in outputs if name not in names]:
         raise WeightsError(f"{path}: outputs has '{absent[0]}'; {model.name} has {', '.join(names)}")
     return OnnxNetwork(session, layout=described.layout, outputs=outputs)

@@ -108,8 +108,8 @@ def test_it_is_evaluated_from_the_command_line_and_a_changed_card_is_another_run
         (("input = [96, 128]", "input = [192, 256]"), r"batch, 3, 256, 192\); mine\.onnx has .*128, 96"),
         (('"nose"', '"left_ear"'), "different names"),
         (("support = [0]", "support = [0, 1]"), "layout = 'image' is not what is expected"),
-        (('title = "My model"', 'titel = "My model"'), "'titel' is not known"),
-        (("std = [0.25, 0.25, 0.25]", ""), "not all is said: 'std'"),
+        (('title = "My model"', 'titel = "My model"'), "titel: unknown field"),
+        (("std = [0.25, 0.25, 0.25]", ""), "std: missing"),
         (("support = [0]", 'support = [0]\noutputs = ["maps"]'), "outputs has 'maps'; mine.onnx has heatmaps"),
         (("support = [0]", "support = [0"), "not valid TOML"),
     ],
@@ -129,7 +129,7 @@ def test_a_file_that_is_no_model_is_refused(tmp_path) -> None:
         load_method("onnx", weights=path)
     with pytest.raises(WeightsError, match="give --weights a card"):
         read_card(tmp_path / "mine.onnx")
-    with pytest.raises(WeightsError, match="no such file"):
+    with pytest.raises(WeightsError, match="No such file"):
         read_card(tmp_path / "none.toml")
 
 

@@ -109,6 +109,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except UnicodeEncodeError as problem:
+        text = ascii(problem.object[max(problem.start - 20, 0) : problem.end + 20])
+        click.echo(f"harness: {text} cannot be written in {problem.encoding}; set PYTHONUTF8=1", err=True)
+        return 1
     except OSError as problem:
         where = f"{problem.filename}: " if problem.filename else ""
         click.echo(f"harness: {where}{problem.strerror or problem}; nothing already finished is lost", err=True)

@@ -121,7 +121,7 @@ def _check(value: Any, option: click.Parameter, ctx: click.Context, record: str)
     try:
         option.type_cast_value(ctx, value)
     except (click.BadParameter, TypeError) as problem:
-        raise UsageError(f"{record}: {problem.message if isinstance(problem, click.BadParameter) else problem}") from None
+        raise UsageError(f"{record}: {getattr(problem, 'message', problem)}") from None
 
 
 def _as_typed(value: Any, option: click.Parameter, record: str) -> Any:

@@ -45,7 +45,8 @@ def _chosen(words: tuple[str, ...], folder: Path) -> tuple[list[StoredRun], list
         if not runs and not problems:
             raise UsageError(f"{folder} holds no runs; `harness eval` makes one")
         return runs, problems
-    found, problems = {}, []
+    found: dict[str, StoredRun] = {}
+    problems: list[Problem] = []
     for word in words:
         try:
             found |= {str(run.folder): run for run in store.find(word)}

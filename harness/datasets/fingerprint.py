@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -19,5 +20,5 @@ def fingerprint(files: Iterable[Path], root: Path) -> str:
     """`sha256:...` over the names (relative to `root`) and contents of label files, whatever their order."""
     digest = hashlib.sha256()
     for name, path in sorted((path.relative_to(root).as_posix(), path) for path in files):
-        digest.update(f"{name}\0{file_sha256(path)}\n".encode())
+        digest.update(os.fsencode(name) + f"\0{file_sha256(path)}\n".encode())
     return f"sha256:{digest.hexdigest()}"

@@ -75,7 +75,9 @@ def _too_large(path: Path, what: str) -> DataError:
 def _second_reading(path: Path, data: bytes, first: orjson.JSONDecodeError) -> Any:
     if b"NaN" in data or b"Infinity" in data:
         try:
-            return json.loads(data)
+            document = json.loads(data)
+            json.dumps(document, ensure_ascii=False).encode()  # no halves of characters, which nobody can write
+            return document
         except (ValueError, RecursionError):
             pass
     where = f"line {first.lineno}, column {first.colno}"

@@ -129,7 +129,7 @@ def _claim(path: Path, request: Mapping[str, object]) -> None:
         try:
             found = dict(orjson.loads(path.read_bytes()))
         except (orjson.JSONDecodeError, TypeError, ValueError):
-            raise HarnessError(f"{path}: is damaged, so whose shards these are is not known; empty the folder") from None
+            raise HarnessError(f"{path}: is damaged: nobody knows whose shards these are; empty the folder") from None
         different = sorted(key for key in wanted.keys() | found.keys() if wanted.get(key) != found.get(key))
         if different:
             raise UsageError(
@@ -142,9 +142,13 @@ def _claim(path: Path, request: Mapping[str, object]) -> None:
 
 def _write(path: Path, content: bytes) -> None:
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.stem}.", dir=path.parent)
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(content)
-    Path(temporary).replace(path)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(content)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
 
 
 @contextmanager

@@ -42,6 +42,9 @@ def export_json(
     foreign = sorted(set(numbers) - {sequence.name for sequence in sequences})
     if foreign:
         raise DataError(f"there are predictions of sequences that are not exported: {listed(foreign)}")
+    for sequence in sequences:
+        if "/" in sequence.name or "\0" in sequence.name:
+            raise DataError(f"{sequence.source or folder}: sequence {sequence.name!r} cannot name a file; rename it")
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for sequence in sequences:
