@@ -63,6 +63,16 @@ def test_bars_of_slices_have_the_records_height_and_interval() -> None:
         slice_bars([sliced("A", 60.0), replace(sliced("B", 50.0), boxes=other_boxes())])
 
 
+def test_slices_and_joints_of_many_runs_are_panels() -> None:
+    runs = [sliced(f"Method {place}", 40.0 + place) for place in range(8)]
+    figure = slice_bars(runs)
+    assert [axes.get_title(loc="left") for axes in figure.axes][:2] == ["Joint speed: < 0.25", "Joint speed: > 0.5"]
+    assert [text.get_text() for text in figure.axes[1].texts] == [f"{30 + place}.0" for place in range(8)]
+    joints = joint_intervals(runs).axes
+    assert joints[0].get_title(loc="left") == "head top" and len(joints) == 16
+    assert len(ap_response(runs).axes[0].lines) == 6
+
+
 def test_the_response_falls_as_the_record_does() -> None:
     figure = ap_response([sliced("A", 60.0)])
     (line,) = figure.axes[0].lines

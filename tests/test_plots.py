@@ -25,9 +25,11 @@ from harness.records import (
     Partial,
     RunRecord,
 )
-from harness.report.plots import ap_against_speed, pareto, per_joint_bars
+from harness.report.many_runs import MOST
+from harness.report.plots import ap_against_speed, best_of, looks_of, pareto, per_joint_bars
 from harness.report.style import palette, save
 from harness.scoring.scores import joint_rows
+from harness.skeletons import GROUPS
 
 
 def make_run(title: str, total: float, *, speed: float | None = 100.0, **changes: object) -> RunRecord:
@@ -73,6 +75,43 @@ def test_bars_have_the_heights_of_the_groups_worst_run_first() -> None:
     legend = axes.get_legend()
     assert legend is not None
     assert [text.get_text() for text in legend.get_texts()] == ["Good", "Fair", "Mean pose"]
+
+
+def test_more_runs_than_colours_tell_apart_get_named_rows() -> None:
+    runs = [make_run(f"Method {place}", 40.0 + place) for place in range(8)]
+    figure = per_joint_bars(runs)
+    assert [axes.get_title(loc="left") for axes in figure.axes] == [*GROUPS, "Mean"]
+    head, mean = figure.axes[0], figure.axes[-1]
+    assert [text.get_text() for text in head.get_yticklabels()] == [f"Method {place}" for place in range(8)]
+    assert [text.get_text() for text in mean.texts] == [f"{40 + place}.0" for place in range(8)]
+    assert [text.get_fontweight() for text in mean.texts] == ["normal"] * 7 + ["bold"]
+    dots = [found.get_offsets()[0, 0] for found in mean.collections if len(found.get_offsets())]
+    assert [value for value in dots if value] == [40.0 + place for place in range(8)]
+    assert len(per_joint_bars(runs[:MOST]).axes) == 1
+
+
+def test_lines_are_those_of_the_best_and_say_so() -> None:
+    runs = [make_run(f"Method {place}", 40.0 + place) for place in (3, 7, 0, 1, 2, 4, 5, 6)]
+    shown, words = best_of(runs)
+    assert [record.method.title for record in shown] == [f"Method {place}" for place in range(2, 8)]
+    assert words == ["the 6 best of 8 runs; name runs to draw others"]
+    assert best_of(runs[:2])[1] == []
+
+
+def test_a_run_looks_the_same_whatever_its_place_among_the_others() -> None:
+    runs = [make_run("A", 60.0), make_run("B", 50.0), floor(), make_run("C", 55.0)]
+    one, other = looks_of(runs), looks_of(runs[::-1])
+    assert one == other[::-1] and len({look.marker for look in one}) == len({look.colour for look in one}) == 4
+
+
+def test_many_points_are_numbered_from_the_best_down() -> None:
+    runs = [make_run(f"Method {place}", 40.0 + place, speed=10.0 + place) for place in range(8)]
+    written = texts(ap_against_speed(runs))
+    assert {str(number) for number in range(1, 9)} <= set(written)
+    (key,) = [text for text in written if "\n" in text]
+    assert [line.split(maxsplit=1) for line in key.splitlines()] == [
+        [str(number), f"Method {8 - number}"] for number in range(1, 9)
+    ]
 
 
 def test_an_undefined_value_gets_no_bar_label() -> None:

@@ -41,13 +41,18 @@ def draw_records(records: Sequence[RunRecord], folder: Path, *, metric: str = "a
 
 def draw_matched(opened: Opened, folder: Path) -> list[Path]:
     """The figures of runs' matches; differences by sequence are of every later run against the first."""
-    names, matched = opened.names, opened.matched
+    records = [run.record for run in opened.runs]
+    names, matched, context = plots.named_runs(records), opened.matched, plots.caption_of(records, drawn="")
+    shown, left_out = plots.best_of(records)
+    chosen = [records.index(record) for record in reversed(shown)]
+    own, runs = [names[place] for place in chosen], [matched[place] for place in chosen]
+    looks, stands_on = plots.looks_of(shown)[::-1], [*context, *left_out]
     figures = {
-        "precision_recall": match_plots.precision_recall(names, matched),
-        "errors": match_plots.error_stacks(names, matched),
-        "found_against_speed": match_plots.found_against_speed(names, matched),
+        "precision_recall": match_plots.precision_recall(own, runs, looks=looks, stands_on=stands_on),
+        "errors": match_plots.error_stacks(own, runs, stands_on=stands_on),
+        "found_against_speed": match_plots.found_against_speed(own, runs, looks=looks, stands_on=stands_on),
     }
     for number in range(1, len(names)):
         pair = (names[0], names[number]), (matched[0], matched[number])
-        figures[f"sequences_{number}"] = match_plots.sequence_differences(*pair)
+        figures[f"sequences_{number}"] = match_plots.sequence_differences(*pair, stands_on=context)
     return [save(figure, folder / name)[1] for name, figure in figures.items()]

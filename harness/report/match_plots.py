@@ -13,8 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from harness.report.slice_plots import LINES, MARKERS
-from harness.report.style import GREY, add_caption, new_figure, palette, theme
+from harness.report.style import GREY, Look, add_caption, new_figure, palette, theme
 from harness.scoring.comparison import check_same_truth
 from harness.scoring.entries import Entries, all_entries
 from harness.scoring.error_classes import CLASSES, UNLABELLED, pckh_classes
@@ -37,19 +36,18 @@ _LOOKS = {
 }  # fmt: skip
 
 
-def precision_recall(names: Sequence[str], matched: Sequence[Matched]) -> Figure:
+def precision_recall(
+    names: Sequence[str], matched: Sequence[Matched], *, looks: Sequence[Look] = (), stands_on: Sequence[str] = ()
+) -> Figure:
     """Precision against recall per joint group: the curve that AP is the area under, a line per run."""
     with theme():
         figure = new_figure(9.4, 4.6)
         panels = figure.subplots(2, 4, sharex=True, sharey=True).ravel()
-        for number, (name, run) in enumerate(zip(names, matched, strict=True)):
+        for name, run, look in zip(names, matched, looks or _looks(len(names)), strict=True):
             joints = all_entries(run)
-            colour = _colours(len(names))[number]
             for axes, group in zip(panels, GROUPS, strict=False):
                 recall, precision = _pooled([joints[POSETRACK15.index(joint)] for joint in GROUPS[group]])
-                axes.plot(
-                    recall, precision, color=colour, linewidth=1.4, dashes=LINES[number % 4] or (None, None), label=name
-                )
+                axes.plot(recall, precision, color=look.colour, linewidth=1.4, dashes=look.dashes, label=name)
                 axes.set_title(group, fontsize=9)
                 axes.set(xlim=(0, 1), ylim=(0, 1.02))
                 sns.despine(ax=axes)
@@ -59,11 +57,16 @@ def precision_recall(names: Sequence[str], matched: Sequence[Matched]) -> Figure
         for axes in panels[3:7]:
             axes.set_xlabel("recall")
         panels[3].tick_params(labelbottom=True)
-        add_caption(figure, [*_caption(matched[0]), "joints of a group pooled by score; AP itself is taken per joint"])
+        add_caption(
+            figure,
+            [*stands_on, *_caption(matched[0]), "joints of a group pooled by score; AP itself is taken per joint"],
+        )
     return figure
 
 
-def error_stacks(names: Sequence[str], matched: Sequence[Matched]) -> Figure:
+def error_stacks(
+    names: Sequence[str], matched: Sequence[Matched], *, stands_on: Sequence[str] = ()
+) -> Figure:  # fmt: skip
     """What became of the true joints of every group, a stack per run: good, jitter, inversion, swap, miss ..."""
     groups = {**GROUPS, "All": POSETRACK15.names}
     shares = [_class_shares(run, groups) for run in matched]
@@ -94,12 +97,14 @@ def error_stacks(names: Sequence[str], matched: Sequence[Matched]) -> Figure:
             for name in CLASSES
         ]
         figure.legend(handles=handles, loc="outside upper left", ncols=len(CLASSES), frameon=False, fontsize=8)
-        add_caption(figure, [*_caption(matched[0]), "good: within half a head size; jitter: within one; "
+        add_caption(figure, [*stands_on, *_caption(matched[0]), "good: within half a head size; jitter: within one; "
                              "swap: on another person; undetected: nobody was found"])  # fmt: skip
     return figure
 
 
-def sequence_differences(names: Sequence[str], matched: Sequence[Matched]) -> Figure:
+def sequence_differences(
+    names: Sequence[str], matched: Sequence[Matched], *, stands_on: Sequence[str] = ()
+) -> Figure:  # fmt: skip
     """Found joints of the second run minus the first, by sequence, sorted: is a gain everywhere or in a few?"""
     check_same_truth(matched[0], matched[1])
     found = [_by_sequence(run) for run in matched]
@@ -127,11 +132,14 @@ def sequence_differences(names: Sequence[str], matched: Sequence[Matched]) -> Fi
         axes.set_title(f"{names[1]} against {names[0]}: better in {better}, worse in {worse} sequences")
         axes.grid(axis="x", visible=False)
         sns.despine(ax=axes, bottom=True)
-        add_caption(figure, [*_caption(matched[0]), "found: within half a head size of its place"])
+        add_caption(figure, [*stands_on, *_caption(matched[0]), "found: within half a head size of its place"])
     return figure
 
 
-def found_against_speed(names: Sequence[str], matched: Sequence[Matched], *, seed: int = 0) -> Figure:
+def found_against_speed(
+    names: Sequence[str], matched: Sequence[Matched], *, seed: int = 0, looks: Sequence[Look] = (),
+    stands_on: Sequence[str] = (),
+) -> Figure:  # fmt: skip
     """The motion-response curve: joints found against their speed, and against how long they are hidden.
 
     Bands are 95 % intervals over sequences; bins with fewer than 200 joints are left out.
@@ -148,16 +156,20 @@ def found_against_speed(names: Sequence[str], matched: Sequence[Matched], *, see
             if bins is None:
                 axes.set_visible(False)
                 continue
-            for number, (run_name, run) in enumerate(zip(names, matched, strict=True)):
-                _response(axes, run, bins, len(edges) + 1, run_name, (number, _colours(len(names))[number]), seed)
+            for run_name, run, look in zip(names, matched, looks or _looks(len(names)), strict=True):
+                _response(axes, run, bins, len(edges) + 1, run_name, look, seed)
             axes.set_xticks(range(len(edges) + 1), _bin_labels(edges, whole=bool(zero)), fontsize=7)
             axes.set_xlabel(label)
             sns.despine(ax=axes)
         panels[0].set(ylabel="joints found (%)", ylim=(0, 100))
-        panels[1].legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=8)
+        shown = next((axes for axes in panels[::-1] if axes.get_visible()), None)
+        if shown is not None:
+            shown.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=8)
         figure.suptitle("Joints found where they move and where they are hidden", x=0.01, ha="left", fontsize=10,
                         fontweight="bold")  # fmt: skip
-        add_caption(figure, [*_caption(matched[0]), "found: within half a head size; bands: 95 % over sequences"])
+        add_caption(
+            figure, [*stands_on, *_caption(matched[0]), "found: within half a head size; bands: 95 % over sequences"]
+        )
     return figure
 
 
@@ -170,9 +182,7 @@ def hits_of(run: Matched) -> NDArray[np.bool_]:
     return hits & table.scene.truth.present
 
 
-def _response(
-    axes: Axes, run: Matched, bins: NDArray[np.int64], count: int, name: str, look: tuple[int, Any], seed: int
-) -> None:
+def _response(axes: Axes, run: Matched, bins: NDArray[np.int64], count: int, name: str, look: Look, seed: int) -> None:
     """One run's share of found joints by bin with its band."""
     sequence = np.broadcast_to(run.table.truth_sequence[:, None], bins.shape)
     known = bins >= 0
@@ -188,10 +198,9 @@ def _response(
     kept = total.sum(axis=0) >= 200
     places = np.arange(count)[kept]
     low, high = np.nanquantile(drawn[:, kept], [0.025, 0.975], axis=0)
-    number, colour = look
-    axes.fill_between(places, low, high, color=colour, alpha=0.18, linewidth=0)
-    axes.plot(places, share[kept], color=colour, marker=MARKERS[number % 8], markersize=4.5, linewidth=1.5, label=name,
-              dashes=LINES[number % 4] or (None, None))  # fmt: skip
+    axes.fill_between(places, low, high, color=look.colour, alpha=0.18, linewidth=0)
+    axes.plot(places, share[kept], color=look.colour, marker=look.marker, markersize=4.5, linewidth=1.5, label=name,
+              dashes=look.dashes)  # fmt: skip
 
 
 def _bins_of(run: Matched, name: str, edges: Sequence[float]) -> NDArray[np.int64] | None:
@@ -247,8 +256,8 @@ def _by_sequence(run: Matched) -> tuple[NDArray[np.float64], NDArray[np.float64]
     return found.astype(np.float64), labelled.astype(np.float64)
 
 
-def _colours(count: int) -> list[tuple[float, float, float]]:
-    return palette(max(count, 2))[::-1]
+def _looks(count: int) -> list[Look]:
+    return [Look.numbered(number, colour) for number, colour in enumerate(palette(max(count, 2))[::-1][:count])]
 
 
 def _caption(run: Matched) -> list[str]:

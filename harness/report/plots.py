@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -12,21 +11,21 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
-from matplotlib.text import Annotation
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
-from matplotlib.transforms import Bbox
 
 from harness.errors import UsageError
 from harness.records import RunRecord
 from harness.report.comparable import by_ground, ground_of, labels, machine_of, same_machine
-from harness.report.style import FLOOR, GREY, add_caption, new_figure, palette, theme
+from harness.report.many_runs import MOST, run_rows
+from harness.report.point_names import along, name_points
+from harness.report.style import FLOOR, GREY, Look, add_caption, new_figure, palette, theme
 from harness.report.tables import short_commit, unit_of
 from harness.scoring.scores import TOTAL, Score
 from harness.skeletons import GROUPS
 
 __all__ = [
-    "ap_against_cost", "ap_against_speed", "axis_title", "caption_of", "colours_of", "metric_title", "named_runs",
-    "one_ground", "pareto", "per_joint_bars",
+    "ap_against_cost", "ap_against_speed", "axis_title", "best_of", "better_of", "caption_of", "colours_of", "looks_of",
+    "metric_title", "named_runs", "one_ground", "pareto", "per_joint_bars",
 ]  # fmt: skip
 
 #: Cost of a record -> (axis label, what one unit of the axis is).
@@ -39,10 +38,13 @@ _COSTS = {
 def per_joint_bars(records: Sequence[RunRecord], *, metric: str = "ap", slice: str = "all") -> Figure:
     """Bars of every run over Head ... Ankle and the mean, worst run first, with an interval on the mean where known.
 
-    Raises UsageError for runs of different grounds, or when a run lacks the metric.
+    More runs than colours tell apart get a panel per group with a named row each. Raises UsageError for runs of
+    different grounds, or when a run lacks the metric.
     """
     order = sorted(one_ground(records), key=lambda record: _mean(record, metric, slice))
     names = named_runs(order)
+    if len(order) > MOST:
+        return _group_rows(order, names, metric, slice)
     rows = [
         {"run": name, "group": "Mean" if group == "Total" else group, "value": value}
         for name, record in zip(names, order, strict=True)
@@ -70,6 +72,17 @@ def per_joint_bars(records: Sequence[RunRecord], *, metric: str = "ap", slice: s
     return figure
 
 
+def _group_rows(order: Sequence[RunRecord], names: Sequence[str], metric: str, slice: str) -> Figure:
+    """The groups of per_joint_bars as panels, the best run on top."""
+    found = [record.table.groups(metric, slice=slice) for record in order]
+    panels = {group: [(each.get(group, math.nan), math.nan, math.nan) for each in found] for group in GROUPS}
+    means = [_total(record, metric, slice) for record in order]
+    panels["Mean"] = [(row.value, row.low, row.high) for row in means]
+    title = f"{metric_title(metric)} per joint group" + ("" if slice == "all" else f", {slice}")
+    return run_rows(panels, names, colours_of(order), title=title, unit=axis_title(metric), caption=caption_of(order),
+                    better=better_of(metric))  # fmt: skip
+
+
 def ap_against_speed(records: Sequence[RunRecord], *, metric: str = "ap") -> Figure:
     """Mean AP against clips per second (log axis) with the Pareto front; a rule without pixels is a dashed line.
 
@@ -89,12 +102,12 @@ def ap_against_speed(records: Sequence[RunRecord], *, metric: str = "ap") -> Fig
     whole = [point for record, point in zip(runs, points, strict=True) if record.partial is None]
     front = pareto(whole)
     with theme():
-        figure = new_figure(5.8, 4.0)
+        figure = new_figure(7.8 if len(runs) > MOST else 5.8, 4.0)
         axes = figure.add_subplot()
         axes.set_xscale("log")
         axes.plot([speed for speed, _ in front], [value for _, value in front], color=GREY, linewidth=1, zorder=2)
         for record, point in zip(runs, points, strict=True):
-            _draw_point(axes, record, point, metric, best=point in front)
+            _draw_point(axes, record, point, metric, best=point in front, numbered=len(runs) > MOST)
         for record in floors:
             _draw_floor(axes, record, _mean(record, metric, "all"))
         axes.set(xlabel="clips per second, whole job (log scale)", ylabel=f"mean {axis_title(metric)}")
@@ -106,7 +119,8 @@ def ap_against_speed(records: Sequence[RunRecord], *, metric: str = "ap") -> Fig
         axes.margins(y=0.14)
         sns.despine(ax=axes)
         add_caption(figure, [*caption_of([*runs, *floors]), "Line: runs that no other beats in both."])
-        _label_points(figure, axes, points, named_runs(runs), avoid=_along(front))
+        name_points(figure, axes, points, named_runs(runs), dark=_dark(runs, points, front),
+                    avoid=[*along(front), *_on_intervals(runs, points, metric)])  # fmt: skip
     return figure
 
 
@@ -123,12 +137,12 @@ def ap_against_cost(records: Sequence[RunRecord], *, cost: str = "multiply_adds"
     whole = [(-x, y) for record, (x, y) in zip(runs, points, strict=True) if record.partial is None]
     front = [(-x, y) for x, y in pareto(whole)][::-1]
     with theme():
-        figure = new_figure(5.8, 4.0)
+        figure = new_figure(7.8 if len(runs) > MOST else 5.8, 4.0)
         axes = figure.add_subplot()
         axes.set_xscale("log")
         axes.plot([x for x, _ in front], [y for _, y in front], color=GREY, linewidth=1, zorder=2)
         for record, point in zip(runs, points, strict=True):
-            _draw_point(axes, record, point, metric, best=point in front)
+            _draw_point(axes, record, point, metric, best=point in front, numbered=len(runs) > MOST)
         for record in records:
             if _is_floor(record):
                 _draw_floor(axes, record, _mean(record, metric, "all"))
@@ -141,7 +155,8 @@ def ap_against_cost(records: Sequence[RunRecord], *, cost: str = "multiply_adds"
         axes.margins(y=0.14)
         sns.despine(ax=axes)
         add_caption(figure, [*caption_of(records), "Line: runs that no other beats in both."])
-        _label_points(figure, axes, points, named_runs(runs), avoid=_along(front))
+        name_points(figure, axes, points, named_runs(runs), dark=_dark(runs, points, front),
+                    avoid=[*along(front), *_on_intervals(runs, points, metric)])  # fmt: skip
     return figure
 
 
@@ -204,6 +219,29 @@ def colours_of(order: Sequence[RunRecord]) -> list[Any]:
     return [FLOOR if _is_floor(record) else next(remaining) for record in order]
 
 
+def looks_of(records: Sequence[RunRecord], *, metric: str = "ap") -> list[Look]:
+    """How every run looks in all figures of these runs, in the order given; its place among them decides."""
+    order = sorted(range(len(records)), key=lambda place: _mean(records[place], metric, "all"))
+    colours = colours_of([records[place] for place in order])
+    found = {place: Look.numbered(number, colours[number]) for number, place in enumerate(order)}
+    return [found[place] for place in range(len(records))]
+
+
+def best_of(records: Sequence[RunRecord], *, metric: str = "ap") -> tuple[list[RunRecord], list[str]]:
+    """The runs that lines can show, worst first, and the words of a caption where these are not all."""
+    order = sorted(records, key=lambda record: _mean(record, metric, "all"))
+    if len(order) <= MOST:
+        return order, []
+    if better_of(metric) == "low":
+        order.reverse()
+    return order[-MOST:], [f"the {MOST} best of {len(order)} runs; name runs to draw others"]
+
+
+def better_of(metric: str) -> str:
+    """ "high" or "low": which values of a metric are the better ones."""
+    return "high" if unit_of(metric) == "percent" else "low"
+
+
 def metric_title(metric: str) -> str:
     """A metric's name as people write it."""
     return metric.upper() if len(metric) <= 4 else metric.replace("_", " ")
@@ -216,12 +254,12 @@ def axis_title(metric: str) -> str:
 
 
 def caption_of(records: Sequence[RunRecord], *, drawn: str = "thin lines") -> list[str]:
-    """What the numbers of a figure stand on."""
+    """What the numbers of a figure stand on; `drawn` is how it shows the records' intervals, "" for not at all."""
     machines = "; ".join(sorted({machine_of(record) for record in records}))
     commits = ", ".join(sorted({short_commit(record.environment.commit) for record in records}))
     partial = ["† partial, not comparable"] if any(record.partial for record in records) else []
     facts = [f"preset: {', '.join(_presets(records))}", f"device: {machines}", f"commit {commits}", *partial]
-    if any("intervals" in record.scoring for record in records):
+    if drawn and any("intervals" in record.scoring for record in records):
         facts.append(f"{drawn}: 95 % interval over sequences")
     return [f"{ground_of(records[0])}", "; ".join(facts)]
 
@@ -256,13 +294,34 @@ def _speed_limits(speeds: Sequence[float]) -> tuple[float, float]:
     return min(speeds) / room, max(speeds) * room
 
 
-def _draw_point(axes: Axes, record: RunRecord, point: tuple[float, float], metric: str, *, best: bool) -> None:
+def _draw_point(
+    axes: Axes, record: RunRecord, point: tuple[float, float], metric: str, *, best: bool, numbered: bool
+) -> None:
     dark, light = palette(3)[2], palette(3)[0]
     entry = _total(record, metric, "all")
     if entry.high > entry.low:
         axes.vlines(point[0], entry.low, entry.high, color="#222222", linewidth=0.9, zorder=2)
     colour = "white" if record.partial else dark if best else light
-    axes.scatter(*point, s=44, color=colour, edgecolor="#222222", linewidth=0.9, zorder=3)
+    axes.scatter(*point, s=105 if numbered else 44, color=colour, edgecolor="#222222", linewidth=0.9, zorder=3)
+
+
+def _dark(
+    records: Sequence[RunRecord], points: Sequence[tuple[float, float]], front: Sequence[tuple[float, float]]
+) -> list[bool]:
+    return [point in front and record.partial is None for record, point in zip(records, points, strict=True)]
+
+
+def _on_intervals(
+    records: Sequence[RunRecord], points: Sequence[tuple[float, float]], metric: str
+) -> list[tuple[float, float]]:
+    """Points along the intervals of a scatter, for names to keep off."""
+    entries = [_total(record, metric, "all") for record in records]
+    return [
+        (point[0], entry.low + (entry.high - entry.low) * step / 12)
+        for point, entry in zip(points, entries, strict=True)
+        if entry.high > entry.low
+        for step in range(13)
+    ]
 
 
 def _draw_floor(axes: Axes, record: RunRecord, value: float) -> None:
@@ -270,48 +329,3 @@ def _draw_floor(axes: Axes, record: RunRecord, value: float) -> None:
     text = f"{record.method.title}, no pixels: {value:.1f}"
     axes.annotate(text, (0.01, value), xycoords=("axes fraction", "data"), xytext=(0, 3), textcoords="offset points",
                   fontsize=7.5, color=GREY)  # fmt: skip
-
-
-def _along(front: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Points along the front, straight on the log axis, for names to keep off."""
-    steps = [step / 40 for step in range(41)]
-    return [
-        (a[0] ** (1 - step) * b[0] ** step, a[1] * (1 - step) + b[1] * step)
-        for a, b in itertools.pairwise(front)
-        for step in steps
-    ]
-
-
-def _label_points(
-    figure: Figure,
-    axes: Axes,
-    points: Sequence[tuple[float, float]],
-    names: Sequence[str],
-    *,
-    avoid: Sequence[tuple[float, float]],
-) -> None:
-    """Put every name beside its point, where it covers least of other names, points and the front."""
-    figure.draw_without_rendering()
-    dots = [axes.transData.transform(point) for point in [*points, *avoid]]
-    taken: list[Bbox] = []
-
-    def covered(box: Bbox) -> int:
-        outside = not (axes.bbox.contains(box.x0, box.y0) and axes.bbox.contains(box.x1, box.y1))
-        return 40 * outside + 20 * sum(box.overlaps(other) for other in taken) + sum(box.contains(*dot) for dot in dots)
-
-    for point, name in zip(points, names, strict=True):
-        text = axes.annotate(name, point, xytext=(0, 0), textcoords="offset points", fontsize=7.5, zorder=4)
-        costs = [covered(_place(text, place).padded(2)) for place in _PLACES]
-        taken.append(_place(text, _PLACES[costs.index(min(costs))]))
-
-
-def _place(text: Annotation, place: tuple[tuple[float, float], str, str]) -> Bbox:
-    text.set(position=place[0], horizontalalignment=place[1], verticalalignment=place[2])
-    return text.get_window_extent()
-
-
-_PLACES = (
-    ((6, 0), "left", "center"), ((-6, 0), "right", "center"), ((0, 7), "center", "bottom"), ((0, -7), "center", "top"),
-    ((5, 7), "left", "bottom"), ((5, -7), "left", "top"), ((-5, 7), "right", "bottom"), ((-5, -7), "right", "top"),
-    ((0, 18), "center", "bottom"), ((0, -18), "center", "top"),
-)  # fmt: skip

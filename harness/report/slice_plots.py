@@ -13,15 +13,23 @@ from matplotlib.figure import Figure
 
 from harness.errors import UsageError
 from harness.records import RunRecord
-from harness.report.plots import axis_title, caption_of, colours_of, metric_title, named_runs, one_ground
-from harness.report.style import GREY, add_caption, new_figure, theme
+from harness.report.many_runs import MOST, run_rows
+from harness.report.plots import (
+    axis_title,
+    best_of,
+    better_of,
+    caption_of,
+    colours_of,
+    looks_of,
+    metric_title,
+    named_runs,
+    one_ground,
+)
+from harness.report.style import GREY, MARKERS, Look, add_caption, new_figure, theme
 from harness.scoring.scores import TOTAL, Score
 from harness.skeletons import GROUPS
 
 __all__ = ["ap_response", "joint_intervals", "slice_bars"]
-
-#: Markers and lines that are told apart without colour.
-MARKERS, LINES = "osD^vP*X", ((), (5, 2), (1.5, 1.5), (5, 2, 1.5, 2))
 
 #: Slice -> (title, bins in order, what they are called).
 _PANELS: dict[str, tuple[str, dict[str, str]]] = {
@@ -39,6 +47,14 @@ def joint_intervals(records: Sequence[RunRecord], *, metric: str = "ap", slice: 
     """
     order = sorted(one_ground(records), key=lambda record: _total(record, metric, slice))
     joints = [*(joint for names in GROUPS.values() for joint in names), TOTAL]
+    title = f"{metric_title(metric)} per joint" + ("" if slice == "all" else f", {slice}")
+    if len(order) > MOST:
+        tables = [record.table.select(metric=metric, slice=slice).entries for record in order]
+        scores = [{row.joint: row for row in rows} for rows in tables]
+        return _rows_of(
+            order, {"mean" if joint == TOTAL else joint.replace("_", " "): [each.get(joint) for each in scores]
+                    for joint in joints}, metric, title,
+        )  # fmt: skip
     offsets = np.linspace(-0.27, 0.27, len(order)) if len(order) > 1 else np.zeros(1)
     with theme():
         figure = new_figure(6.4, 1.1 + 0.34 * len(joints) * max(1.0, len(order) / 4))
@@ -50,7 +66,7 @@ def joint_intervals(records: Sequence[RunRecord], *, metric: str = "ap", slice: 
         axes.axhline(len(joints) - 1.5, color=GREY, linewidth=0.6, linestyle=(0, (2, 2)))
         axes.set_yticks(range(len(joints)), ["mean" if joint == TOTAL else joint.replace("_", " ") for joint in joints])
         axes.set(ylim=(len(joints) - 0.5, -0.6), xlabel=axis_title(metric), xlim=(0, None))
-        axes.set_title(f"{metric_title(metric)} per joint" + ("" if slice == "all" else f", {slice}"))
+        axes.set_title(title)
         sns.despine(ax=axes, left=True)
         axes.legend(loc="center left", bbox_to_anchor=(1.005, 0.5), frameon=False, fontsize=8, reverse=True)
         add_caption(figure, caption_of(order))
@@ -64,6 +80,11 @@ def slice_bars(records: Sequence[RunRecord], *, metric: str = "ap") -> Figure:
     """
     order = sorted(one_ground(records), key=lambda record: _total(record, metric, "all"))
     found = _panels(order, metric)
+    if len(order) > MOST:
+        bins = {(name, bin_name): f"{title.split(' (')[0]}: {label}" for name, (title, labels) in found.items()
+                for bin_name, label in labels.items()}  # fmt: skip
+        rows = {head: [_row(record, metric, ":".join(key)) for record in order] for key, head in bins.items()}
+        return _rows_of(order, rows, metric, f"{metric_title(metric)} by slice (joint speed in heads per frame)")
     width = 0.84 / len(order)
     with theme():
         figure = new_figure(9.2, 2.3 + 0.16 * len(order))
@@ -89,9 +110,10 @@ def slice_bars(records: Sequence[RunRecord], *, metric: str = "ap") -> Figure:
 def ap_response(records: Sequence[RunRecord], *, metric: str = "ap") -> Figure:
     """AP against joint speed and against the length of an occlusion, with the interval over sequences as a band.
 
-    Raises UsageError for runs of different grounds, or when none holds these slices.
+    Of more runs than lines tell apart the best. Raises UsageError for runs of different grounds, or when none holds
+    these slices.
     """
-    order = sorted(one_ground(records), key=lambda record: _total(record, metric, "all"))
+    order, left_out = best_of(one_ground(records), metric=metric)
     found = {name: panel for name, panel in _panels(order, metric).items() if name in ("speed", "occlusion_run")}
     if not found:
         raise UsageError("no run holds the slices speed or occlusion_run; run `harness eval` again")
@@ -99,11 +121,9 @@ def ap_response(records: Sequence[RunRecord], *, metric: str = "ap") -> Figure:
         figure = new_figure(8.2, 3.4)
         panels = figure.subplots(1, len(found), sharey=True, squeeze=False)[0]
         for axes, (name, (title, labels)) in zip(panels, found.items(), strict=True):
-            for number, (record, run, colour) in enumerate(
-                zip(order, named_runs(order), _lines_of(order), strict=True)
-            ):
+            for record, run, look in zip(order, named_runs(order), looks_of(order, metric=metric), strict=True):
                 rows = [_row(record, metric, f"{name}:{bin_name}") for bin_name in labels]
-                _line(axes, rows, colour, number, run)
+                _line(axes, rows, look, run)
             axes.set_xticks(range(len(labels)), list(labels.values()))
             axes.set_xlabel(title)
             axes.margins(x=0.07)
@@ -113,8 +133,22 @@ def ap_response(records: Sequence[RunRecord], *, metric: str = "ap") -> Figure:
         figure.suptitle(f"{metric_title(metric)} where it moves and where it is hidden", x=0.01, ha="left", fontsize=10,
                         fontweight="bold")  # fmt: skip
         panels[-1].legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=8, reverse=True)
-        add_caption(figure, caption_of(order, drawn="bands"))
+        add_caption(figure, [*caption_of(order, drawn="bands"), *left_out])
     return figure
+
+
+def _rows_of(
+    order: Sequence[RunRecord], panels: dict[str, list[Score | None]], metric: str, title: str
+) -> Figure:  # fmt: skip
+    """More runs than colours tell apart: a panel per joint or bin with a named row each."""
+    bounded = {
+        head: [(row.value, row.low, row.high) if row else (math.nan,) * 3 for row in rows]
+        for head, rows in panels.items()
+    }
+    return run_rows(
+        bounded, named_runs(order), colours_of(order), title=title, unit=axis_title(metric), caption=caption_of(order),
+        better=better_of(metric),
+    )  # fmt: skip
 
 
 def _panels(records: Sequence[RunRecord], metric: str) -> dict[str, tuple[str, dict[str, str]]]:
@@ -172,14 +206,9 @@ def _bars(
     axes.vlines(places, low, high, color="black", linewidth=1.1, zorder=4)
 
 
-def _line(axes: Axes, rows: Sequence[Score | None], colour: Any, number: int, name: str) -> None:
+def _line(axes: Axes, rows: Sequence[Score | None], look: Look, name: str) -> None:
     values, low, high = _bounds(rows)
     places = np.arange(len(rows))
-    axes.fill_between(places, low, high, color=colour, alpha=0.18, linewidth=0)
-    axes.plot(places, values, color=colour, marker=MARKERS[number % 8], markersize=5, linewidth=1.6, label=name,
-              dashes=LINES[number % 4] or (None, None))  # fmt: skip
-
-
-def _lines_of(order: Sequence[RunRecord]) -> list[Any]:
-    """Colours for lines: those of the bars, a floor darker, so that it is seen without a fill."""
-    return ["#8f8f8f" if colour == "#c9c9c9" else colour for colour in colours_of(order)]
+    axes.fill_between(places, low, high, color=look.colour, alpha=0.18, linewidth=0)
+    axes.plot(places, values, color=look.colour, marker=look.marker, markersize=5, linewidth=1.6, label=name,
+              dashes=look.dashes)  # fmt: skip

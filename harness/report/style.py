@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,13 @@ from matplotlib.figure import Figure
 from harness.errors import HarnessError
 from harness.results import write_atomically
 
-__all__ = ["FLOOR", "GREY", "add_caption", "new_figure", "palette", "save", "theme"]
+__all__ = ["FLOOR", "GREY", "LINES", "MARKERS", "Look", "add_caption", "new_figure", "palette", "save", "theme"]
 
 #: Colour of the floor (a rule that sees no pixels), and of everything that is not data.
 FLOOR, GREY = "#c9c9c9", "#5f5f5f"
+
+#: Markers and lines that are told apart without colour.
+MARKERS, LINES = "osD^vP*X", ((), (5, 2), (1.5, 1.5), (5, 2, 1.5, 2))
 
 _THEME: dict[Any, Any] = {
     "font.family": "DejaVu Sans", "font.size": 9, "axes.titlesize": 10, "axes.titleweight": "bold",
@@ -27,6 +31,20 @@ _THEME: dict[Any, Any] = {
     "axes.axisbelow": True, "svg.hashsalt": "harness", "svg.fonttype": "path", "hatch.linewidth": 0.6,
     "text.parse_math": False,  # a name with a dollar sign is a name
 }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Look:
+    """How one run is drawn in every figure: its colour, its marker, and the dashes of its line."""
+
+    colour: Any
+    marker: str
+    dashes: tuple[Any, ...]
+
+    @classmethod
+    def numbered(cls, number: int, colour: Any) -> Look:
+        """The look of run `number` of a figure; a floor is darkened, so that its line is seen without a fill."""
+        return cls("#8f8f8f" if colour == FLOOR else colour, MARKERS[number % 8], LINES[number % 4] or (None, None))
 
 
 @contextmanager

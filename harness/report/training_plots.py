@@ -12,8 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from harness.errors import DataError
-from harness.report.slice_plots import LINES, MARKERS
-from harness.report.style import new_figure, palette, theme
+from harness.report.style import LINES, MARKERS, new_figure, palette, theme
 
 __all__ = ["read_log", "training_curves"]
 
