@@ -47,6 +47,23 @@ def _mmpose(percents: str, net: str, boxes: str) -> Published:
     return Published.row("posetrack18", "val", percents, f"A: mmpose@759b39c hrnet_posetrack18.md, {net}, {boxes}")
 
 
+_NOTES = """\
+What the paper says. Keep a high-resolution branch from start to end and exchange with coarser ones again and again, \
+rather than recover resolution at the end.
+
+What others did with it. DARK and UDP's Gaussian targets are the same network read in another way: --codec dark or \
+udp. UDP's combined targets have three maps a joint, a disc and two offsets, and presets of their own, \
+*-udp-offset-*; UDP-Pose writes mmpose 0.x's names. On COCO val, with UDP's own boxes, Gaussian targets made 76.8 AP \
+of 75.6 (W32 256x192).
+
+What we do. The network is the release's, equal to it within 1e-4 of the heatmaps' spread. Evaluated without flip \
+test, as DCPose and FAMI-Pose are. Every number below is of a large network on real video. The tiny presets are ours \
+and made for the embedded data; on real video they are low. `tiny-backbone` is `tiny` with the weights that video \
+methods start from.
+
+Weights. Official and mmpose checkpoints load by --weights, none was fetched here; a checkpoint trained on COCO has \
+the eyes where PoseTrack has head_bottom and head_top. Only those of `tiny` and `tiny-backbone` are shipped."""
+
 card = register_method(
     MethodCard(
         name="hrnet",
@@ -66,12 +83,17 @@ card = register_method(
                 crop=CropSpec(size=(96, 128)), codec="udp_offset", codec_options={"radius": 0.1, "kernel": 3},
                 options={**TINY, "joints": 3 * 17},
             ),
+            "tiny-dsnt": replace(_tiny, codec="dsnt", codec_options={"sigma": 1.0}, weights=None),
+            "w32-dsnt-256x192": replace(_paper(32, (192, 256), sigma=1.0), codec="dsnt"),
             "w32-udp-offset-256x192": Preset(
                 crop=CropSpec(size=(192, 256)), codec="udp_offset", options={"width": 32, "joints": 3 * 17},
             ),
         },
         build=_build,
-        recipes={"w": "hrnet", "w32-udp-offset": "hrnet-udp-offset", "tiny-udp-offset": "hrnet-udp-offset-tiny"},
+        recipes={
+            "w": "hrnet", "w32-udp-offset": "hrnet-udp-offset", "tiny-udp-offset": "hrnet-udp-offset-tiny",
+            "w32-dsnt": "hrnet-dsnt", "tiny-dsnt": "hrnet-dsnt-tiny",
+        },
         published=(
             Published.row(
                 "posetrack17", "val", "82.1 83.6 80.4 73.3 75.5 75.3 68.5 77.3",
@@ -90,16 +112,6 @@ card = register_method(
             _mmpose("87.8 90.0 86.2 81.3 81.0 83.4 80.9 84.6", "W48 384x288", _TRUTH),
             _mmpose("80.2 83.8 80.9 75.2 74.7 76.7 71.7 77.8", "W48 384x288", _DETECTED),
         ),
-        notes=(
-            "Official and mmpose checkpoints load by --weights; a checkpoint trained on COCO has the eyes where "
-            "PoseTrack has head_bottom and head_top. Evaluated without flip test, as DCPose and FAMI-Pose are.\n\n"
-            "The network is the release's, equal to it within 1e-4 of the heatmaps' spread. Checkpoints of DARK and of "
-            "UDP's Gaussian targets are the same network read in another way: --codec dark or udp. Those of UDP's "
-            "combined targets have three maps a joint, a disc and two offsets, and presets of their own, "
-            "*-udp-offset-*; UDP-Pose writes mmpose 0.x's names. On COCO val, with UDP's own boxes, Gaussian targets "
-            "made 76.8 AP of 75.6 (W32 256x192).\n\n"
-            "Every number below is of a large network on real video. The tiny presets are ours and made for the "
-            "embedded data; on real video they are low. No weights but those of `tiny` are shipped."
-        ),
+        notes=_NOTES,
     )
 )  # fmt: skip

@@ -77,14 +77,18 @@ _PAPER = "Li, Wang, Zhang, Xu, Tu: Pose Recognition with Cascade Transformers, C
 _LICENCE = "Apache-2.0 (original release); this implementation Apache-2.0"
 
 _NOTES = """\
+What the paper says. Joints can be recognised like objects by a transformer: queries answer for them, no heatmap is \
+made.
+
 What the released code does. A ResNet, six encoder and six decoder layers, 100 queries; each answers with a joint or \
 "none" and a place, and is told which by matching. Joints are read out by the assignment of highest sum.
 
-What we do. The transformer, the read-out and the losses are equal to the release's. ResNet checkpoints of the release \
-load by --weights; its HRNet and deformable variants are not here. Images are read as BGR, as the release does for \
-ResNet. In the release the batch normalisation of the ResNet is frozen; here it learns unless `--freeze backbone.`. \
-Published on COCO val with DETR's boxes and flip test: 68.2 (ResNet-50, 384x288), 71.0 (512x384), 70.1 and 72.0 \
-(ResNet-101). Nothing is published on PoseTrack. `tiny` is ours, for the embedded data, and has no trained weights."""
+What we do. The transformer, the read-out and the losses are equal to the release's. ResNet checkpoints of the \
+release load by --weights; its HRNet and deformable variants are not here. Images are read as BGR, as the release \
+does for ResNet. In the release the batch normalisation of the ResNet is frozen; here it learns unless `--freeze \
+backbone.`. Published on COCO val with DETR's boxes and flip test: 68.2 (ResNet-50, 384x288), 71.0 (512x384), 70.1 \
+and 72.0 (ResNet-101). Nothing is published on PoseTrack. `tiny` is ours, for the embedded data, and has no trained \
+weights."""
 
 card = register_method(
     MethodCard(

@@ -57,6 +57,20 @@ def _paper(depth: int, size: tuple[int, int], *, sigma: float, colour: str = "bg
 
 _SMALL, _LARGE = (192, 256), (288, 384)
 
+_NOTES = """\
+What the paper says. A ResNet and three deconvolutions, nothing else, make a strong baseline.
+
+What the released code does. The networks are fed BGR, normalised channel by channel with the numbers meant for RGB. \
+Published costs (8.9 for ResNet-50 at 256x192, in 2^30) count four times the products of the deconvolutions; those \
+below are what is made.
+
+What we do. The network is equal to the release's. Presets r50 and r152 are fed BGR like the release's, mmpose's \
+RGB: use the mmpose preset for its checkpoints. `tiny` is ours (ResNet-18 at a quarter of its width), for the \
+embedded data, and is fed RGB.
+
+Weights. The authors publish COCO and MPII checkpoints, none trained on PoseTrack; mmpose publishes ResNet-50 on \
+PoseTrack18. All load by --weights, none was fetched here. `tiny` has no trained weights yet."""
+
 card = register_method(
     MethodCard(
         name="simple_baseline",
@@ -102,14 +116,6 @@ card = register_method(
                 "A: mmpose 0.x in UDP-Pose@eb12859 top_down/resnet README, ResNet-50 256x192, Cascade R-CNN boxes",
             ),
         ),
-        notes=(
-            "The official networks are fed BGR, normalised channel by channel with the numbers meant for RGB; the r50 "
-            "and r152 presets do the same. mmpose's are fed RGB: use the mmpose preset for their checkpoints. "
-            "Published costs (8.9 for ResNet-50 256x192, in 2^30) count four times the products of the deconvolutions; "
-            "those below are what is made. "
-            "Weights: the authors publish COCO and MPII checkpoints, none trained on PoseTrack; mmpose publishes "
-            "ResNet-50 on PoseTrack18. None was fetched here; all load by --weights. The tiny preset is ours (ResNet-18"
-            " at a quarter of its width), is fed RGB, and has no trained weights yet."
-        ),
+        notes=_NOTES,
     )
 )  # fmt: skip

@@ -60,21 +60,22 @@ _NOTES = """\
 What the paper says. An encoder without any pose-specific part, pretrained by masked image modelling, and a light \
 decoder are enough.
 
-What the released code does. Patches are cut by a 16x16 convolution with a padding of 2; there is no class token, but \
-the position of one is kept and added to all tokens. Targets and crops are UDP's. On COCO val, with detected boxes, \
-the release reports 75.8 AP (B) and 78.3 (L) at 256x192, 75.5 and 78.2 with the simple decoder.
+What the released code does. Patches are cut by a 16x16 convolution with a padding of 2; there is no class token, \
+but the position of one is kept and added to all tokens. Targets and crops are UDP's. On COCO val, with detected \
+boxes, the release reports 75.8 AP (B) and 78.3 (L) at 256x192, 75.5 and 78.2 with the simple decoder.
 
 What we do. The network is equal to the release's within 1e-4 of the heatmaps' spread. Checkpoints of ViTPose \
 (ViTPose+ too: its first data set, COCO), mmpose and Hugging Face load by --weights, and `harness weights convert` \
-writes each of them; mmpose's names are from memory but for a few. Positions stored for another crop size are resized \
-(bicubic); MAE's encoder is something to start a training from (--start), its final norm left out as in the release. \
-A checkpoint trained on COCO has the eyes where PoseTrack has head_bottom and head_top. The presets `plain-*` read \
-the same network by the plain crop and classic heatmaps: the single-frame control of `dual_stream`. `tiny` is ours, \
-for the embedded data: a convolutional stem and 96 channels; `tiny-backbone` is what it was before it was trained on, \
-as a control of what is built on the backbone.
+writes each of them; mmpose's names are from memory but for a few. Positions stored for another crop size are \
+resized (bicubic); MAE's encoder is something to start a training from (--start), its final norm left out as in the \
+release. A checkpoint trained on COCO has the eyes where PoseTrack has head_bottom and head_top. The presets \
+`plain-*` read the same network by the plain crop and classic heatmaps: the single-frame control of `dual_stream`. \
+`tiny` is ours, for the embedded data: a convolutional stem and 96 channels; `tiny-backbone` is what it was before \
+it was trained on, as a control of what is built on the backbone.
 
-Nothing about ViTPose on PoseTrack is known at first hand; only re-runs quoted by others, which are not listed. Here \
-layer decay of the learning rate, which the release trains with, is not; the drop path is."""
+Nothing about ViTPose on PoseTrack is known at first hand; only re-runs quoted by others, which are not listed. The \
+recipes vitpose and vitpose-l train as the release does, with its drop path and its layer decay of the learning \
+rate."""
 
 card = register_method(
     MethodCard(

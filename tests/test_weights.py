@@ -167,12 +167,12 @@ class Code:
         return os.makedirs, (str(self.marker),)
 
 
-@pytest.mark.parametrize("kind", ["torch", "legacy torch", "pickle"])
+@pytest.mark.parametrize("kind", ["torch", "legacy torch", "old pickle", "pickle"])
 def test_pickled_code_is_refused_and_does_not_run(filled: nn.Module, tmp_path: Path, kind: str) -> None:
     path, marker = tmp_path / "checkpoint.pth", tmp_path / "ran"
     content = {**filled.state_dict(), "extra": Code(marker)}
-    if kind == "pickle":
-        path.write_bytes(pickle.dumps({"extra": Code(marker)}, protocol=2))
+    if "pickle" in kind:
+        path.write_bytes(pickle.dumps({"extra": Code(marker)}, protocol=2 if kind == "old pickle" else 4))
     else:
         torch.save(content, path, _use_new_zipfile_serialization=kind == "torch")
     message = refusal(fresh(), path)

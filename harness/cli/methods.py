@@ -24,7 +24,10 @@ def command() -> None:
 @format_option("table", "json", "csv", "markdown")
 def list_methods(style: str) -> None:
     """List every registered method."""
-    emit_rows([_row(methods[name]) for name in methods], style)
+    rows = [_row(methods[name]) for name in methods]
+    if style == "table":  # a screen is narrow; `show` and the other formats have all of it
+        rows = [{**row, "presets": _few(methods[row["name"]])} for row in rows]
+    emit_rows(rows, style)
 
 
 @command.command("show")
@@ -47,7 +50,7 @@ def show_method(name: str, style: str) -> None:
     click.echo(f"{card.title} ({card.name})\n")
     for label, value in (("paper", card.paper), ("licence", card.licence)):
         if value:
-            click.echo(f"{label:<9} {value}")
+            click.echo(click.wrap_text(f"{label:<9} {value}", width=_WIDTH, subsequent_indent=" " * 10))
     click.echo()
     click.echo(click.wrap_text(card.summary, width=_WIDTH))
     if card.notes:
@@ -90,6 +93,13 @@ def _row(card: MethodCard) -> dict[str, Any]:
         "name": card.name, "method": card.title, "year": card.year or "", "presets": ", ".join(card.presets),
         "summary": card.summary,
     }  # fmt: skip
+
+
+def _few(card: MethodCard) -> str:
+    """The first presets of a method and how many more there are."""
+    names = list(card.presets)
+    more = f" and {len(names) - 2} more" if len(names) > 3 else ""
+    return ", ".join(names[: 2 if more else 3]) + more
 
 
 def _preset(preset: Preset) -> dict[str, Any]:

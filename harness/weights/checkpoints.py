@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pickle
+import pickletools
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -42,21 +44,39 @@ def _read_torch(path: Path, *, pickled: bool) -> Any:
     make_number = np.float64(0).__reduce__()[0]
     numbers: list[Any] = [(make_number, "numpy.core.multiarray.scalar"), make_number, np.dtype, *_NUMBER_TYPES]
     try:
-        with torch.serialization.safe_globals(numbers):
+        with torch.serialization.safe_globals(numbers), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what it says of unusual pickles ends in an error or in nothing
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as problem:
         named = _FORBIDDEN.search(str(problem))
-        if not pickled or named is None:
+        code = named[1] if named else _code_in(path) if pickled else None
+        if not pickled or code is None:
             raise WeightsError(
                 f"{path}: not a readable checkpoint of tensors alone; fetch it again, or save its state_dict() by torch"
             ) from None
         raise WeightsError(
-            f"{path}: refused, since it holds code or objects besides tensors ({named[1]}); "
+            f"{path}: refused, since it holds code or objects besides tensors ({code}); "
             "load its state_dict() saved alone"
         ) from None
     except Exception as problem:  # damaged archives fail in whatever line of the unpickler they reach
         reason = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
         raise WeightsError(f"{path}: not a readable checkpoint ({reason}); fetch it again") from None
+
+
+def _code_in(path: Path) -> str | None:
+    """What a bare pickle would import besides torch's and python's containers, read without running any of it."""
+    words: list[str] = []
+    with path.open("rb") as file:
+        try:
+            for step, argument, _ in pickletools.genops(file):
+                if isinstance(argument, str):
+                    words.append(argument.replace(" ", "."))
+                found = {"GLOBAL": words[-1:], "STACK_GLOBAL": words[-2:]}.get(step.name)
+                if found and not found[0].startswith(("torch", "collections")):
+                    return ".".join(found)
+        except ValueError:  # damaged, or no pickle
+            return None
+    return None
 
 
 def _unwrap(content: Any, path: Path) -> dict[str, torch.Tensor]:

@@ -150,7 +150,10 @@ def _fill(
     }
     found = [f"{len(keys)} {what}: {listed(keys)}" for what, keys in problems.items() if keys]
     if found:
-        raise WeightsError(f"{path}: the checkpoint does not fit {type(module).__name__}; keys {'; '.join(found)}")
+        raise WeightsError(
+            f"{path}: the checkpoint does not fit {type(module).__name__}. Of its keys {'; '.join(found)}; "
+            "it may belong to another --method or --preset"
+        )
     module.load_state_dict({**expected, **state}, strict=True)
 
 
