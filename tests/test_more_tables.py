@@ -17,7 +17,7 @@ from hand_scenes import random_run
 from test_tables import make_run, other_boxes
 
 from harness.errors import UsageError
-from harness.records import Cost, DataUsed
+from harness.records import Cost, DataUsed, Partial
 from harness.report.difference_tables import against, compared
 from harness.report.drift import drift
 from harness.report.formats import FORMATS, render
@@ -76,6 +76,25 @@ def test_by_slice_marks_the_best_of_every_row_and_keeps_intervals() -> None:
     assert "**62.0 \\[61.0, 64.0\\]**" in text and "<u>40.0 \\[39.0, 42.0\\]</u>" in text
     row = list(csv.DictReader(io.StringIO(render(table, "csv"))))[2]
     assert [float(row[name]) for name in ("a", "a_low", "a_high")] == [50.0, 49.0, 52.0]
+
+
+def test_the_best_run_stands_first() -> None:
+    part = replace(sliced("Part", 70.0), partial=Partial("first 2 sequences"))
+    runs = [sliced("Worse", 50.0), part, sliced("Better", 60.0)]
+    for table in (by_slice(runs), by_joint(runs)):
+        assert [column.name for column in table.columns] == ["n", "better", "worse", "part"]
+
+
+def test_a_table_wider_than_a_terminal_is_printed_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    table = by_slice([sliced(f"run number {place}", 60.0 - place) for place in range(6)])
+    lines = render(table, "table").splitlines()
+    heads = [line.split() for line in lines if line.startswith("Slice")]
+    assert max(map(len, lines)) <= 100 and len(heads) == 2
+    assert re.findall(r"\d", str(heads)) == [str(place) for place in range(6)]
+    assert sum(line.startswith("speed: fast") for line in lines) == 2
+    monkeypatch.setenv("COLUMNS", "300")
+    assert sum(line.startswith("Slice") for line in render(table, "table").splitlines()) == 1
 
 
 def test_by_joint_goes_from_head_to_foot() -> None:

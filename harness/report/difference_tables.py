@@ -18,7 +18,7 @@ _STARS = "* significant: the interval excludes 0 and so does the permutation of 
 def against(
     reference: RunRecord, others: Sequence[RunRecord], comparisons: Mapping[str, Comparison], *, slice: str = "all"
 ) -> Table:
-    """AP of every run minus that of the reference per joint group; `comparisons` by run id, each b - reference."""
+    """AP of every run minus the reference's per group, best first; `comparisons` by run id, each b - reference."""
     records = [reference, *others]
     names = labels(records)
     columns = (
@@ -26,7 +26,8 @@ def against(
         Column("Mean", "Mean", signed=True),
     )  # fmt: skip
     rows = [Row(f"{names[0]}, the reference", {"mean_ap": _mean(reference, slice)}, facts=_facts(reference))]
-    for name, record in zip(names[1:], others, strict=True):
+    named = sorted(zip(names[1:], others, strict=True), key=lambda pair: -(_mean(pair[1], slice) or 0))
+    for name, record in named:
         found = comparisons[record.id].select(slice=slice, kind="group")
         cells: dict[str, Cell] = {"Mean" if row.name == "total" else row.name: _estimate(row) for row in found.rows}
         rows.append(Row(name, {"mean_ap": _mean(record, slice), **cells}, partial=record.partial is not None,
@@ -69,7 +70,7 @@ def _estimate(row: Difference) -> Estimate:
     return Estimate(row.difference, row.low, row.high, "" if row.verdict == "not shown" else "*")
 
 
-def _mean(record: RunRecord, slice: str) -> Cell:
+def _mean(record: RunRecord, slice: str) -> float | None:
     return record.table.groups("ap", slice=slice, protocol="poseval").get("Total")
 
 

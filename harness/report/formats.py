@@ -7,6 +7,7 @@ import html
 import io
 import json
 import re
+import shutil
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,8 +19,11 @@ from harness.typed_json import to_plain
 
 __all__ = ["FORMATS", "render"]
 
-#: Columns of a terminal the plain form is made for.
+#: Letters to a line that the plain form is made for; a wider terminal gets as many as it has.
 TERMINAL_WIDTH = 100
+
+#: Letters that labels have at the least; longer ones are wrapped where there is no room.
+_LABEL = 16
 
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -41,19 +45,37 @@ def render(table: Table, form: str) -> str:
 
 def _plain(table: Table) -> str:
     blocks = [table.title]
+    ranked = {column.better for column in table.columns} - {""}
     for section in table.sections:
-        head = [table.first, *(f"{column.title} " for column in table.columns)]
-        body = [head, *_cells(table, section, _starred, escape=str)]
-        width = TERMINAL_WIDTH - sum(2 + max(len(row[i]) for row in body) for i in range(1, len(head)))
-        align = ("left", *("right" for _ in table.columns))
-        text = tabulate(
-            [head, SEPARATING_LINE, *body[1:]], tablefmt="simple", disable_numparse=True, colalign=align,
-            maxcolwidths=[max(width, 16), *(None for _ in table.columns)],
-        )  # fmt: skip
+        titles = [f"{column.title}{_arrow(column.better) if len(ranked) > 1 else ''} " for column in table.columns]
+        body = [[table.first, *titles], *_cells(table, section, _starred, escape=str)]
+        text = "\n\n".join(_ruled(part) for part in _parts(body))
         blocks.append(f"{section.heading}\n{text}" if len(table.sections) > 1 else text)
     starred = any(any(all_marks(table, section)) for section in table.sections)
     best = f"* best in its {'row' if table.rows_rank else 'column'}."
     return "\n\n".join([*blocks, "\n".join([*table.caption, *([best] if starred else [])])])
+
+
+def _parts(body: list[list[str]]) -> list[list[list[str]]]:
+    """The head and rows of a table, or several of them that fit a terminal, each led by the labels."""
+    room = max(TERMINAL_WIDTH, shutil.get_terminal_size((TERMINAL_WIDTH, 24)).columns)
+    widths = [2 + max(len(row[place]) for row in body) for place in range(len(body[0]))]
+    parts: list[list[int]] = [[]]
+    for place in range(1, len(widths)):
+        if parts[-1] and sum(widths[each] for each in parts[-1]) + widths[place] + _LABEL > room:
+            parts.append([])
+        parts[-1].append(place)
+    return [[[row[0], *(row[place] for place in part)] for row in body] for part in parts]
+
+
+def _ruled(body: list[list[str]]) -> str:
+    room = max(TERMINAL_WIDTH, shutil.get_terminal_size((TERMINAL_WIDTH, 24)).columns)
+    width = room - sum(2 + max(len(row[place]) for row in body) for place in range(1, len(body[0])))
+    return tabulate(
+        [body[0], SEPARATING_LINE, *body[1:]], tablefmt="simple", disable_numparse=True,
+        colalign=("left", *("right" for _ in body[0][1:])),
+        maxcolwidths=[max(width, _LABEL), *(None for _ in body[0][1:])],
+    )  # fmt: skip
 
 
 def _markdown(table: Table) -> str:

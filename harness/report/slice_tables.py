@@ -16,11 +16,12 @@ __all__ = ["by_joint", "by_slice"]
 
 
 def by_slice(records: Sequence[RunRecord], *, metric: str = "ap", joint: str = TOTAL) -> Table:
-    """Values of a metric per bin, with their intervals where the records hold them.
+    """Values of a metric per bin, with their intervals where the records hold them; the best run first.
 
     The runs stand on one ground, so that columns may be compared; UsageError otherwise, or when no run holds a slice.
     """
     _check_one_ground(records, "slices")
+    records = _best_first(records, metric=metric, slice="all", joint=joint)
     found = [{row.slice: row for row in record.table.select(metric=metric, joint=joint).entries} for record in records]
     bins = [name for name in dict.fromkeys(name for rows in found for name in rows) if not name.startswith("sequence:")]
     if bins in ([], ["all"]):
@@ -36,11 +37,12 @@ def by_slice(records: Sequence[RunRecord], *, metric: str = "ap", joint: str = T
 
 
 def by_joint(records: Sequence[RunRecord], *, metric: str = "ap", slice: str = "all") -> Table:
-    """Values of a metric per joint, from head to foot, with their intervals where the records hold them.
+    """Values of a metric per joint, from head to foot, with their intervals where known; the best run first.
 
     Raises UsageError for runs on different grounds, or when no run holds the metric on the slice.
     """
     _check_one_ground(records, "joints")
+    records = _best_first(records, metric=metric, slice=slice, joint=TOTAL)
     found = []
     for record in records:
         protocol = record.dataset.protocol if slice == "all" else None
@@ -62,6 +64,18 @@ def by_joint(records: Sequence[RunRecord], *, metric: str = "ap", slice: str = "
 def _check_one_ground(records: Sequence[RunRecord], of: str) -> None:
     if len(by_ground(records)) > 1:
         raise UsageError(f"runs of different data, boxes or protocols share no table of {of}; name those that do")
+
+
+def _best_first(records: Sequence[RunRecord], *, metric: str, slice: str, joint: str) -> list[RunRecord]:
+    """The order of the leaderboard: runs without a value, then partial ones, last."""
+    sign = -1 if unit_of(metric) == "percent" else 1
+
+    def place(record: RunRecord) -> tuple[bool, float]:
+        rows = record.table.select(metric=metric, slice=slice, joint=joint).entries
+        value = rows[0].value if rows else math.nan
+        return record.partial is not None, math.inf if math.isnan(value) else sign * value
+
+    return sorted(records, key=place)
 
 
 def _table(

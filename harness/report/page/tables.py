@@ -17,9 +17,10 @@ from harness.report.opened import Opened
 from harness.report.page.failures import Cells
 from harness.report.slice_tables import by_slice
 from harness.report.tables import Cell, Section, Table, all_marks, cost_table, leaderboard, per_joint
-from harness.scoring.differences import Comparison
+from harness.scoring.differences import Comparison, Difference
 from harness.scoring.error_classes import CLASSES, GOOD, UNLABELLED
 from harness.scoring.scores import TOTAL
+from harness.skeletons import GROUPS
 
 __all__ = ["PageCell", "PageTable", "comparison_table", "outcome_tables", "report_tables"]
 
@@ -68,7 +69,7 @@ def comparison_table(comparison: Comparison, names: Series[str]) -> PageTable:
             _number(row.low, "+.2f"), _number(row.high, "+.2f"), _number(row.p_holm, ".2g"),
             _number(row.n_truth, "d"), PageCell(row.verdict, row.verdict),
         )
-        for row in sorted(comparison.rows, key=lambda row: row.kind == "joint")
+        for row in sorted(comparison.rows, key=_head_to_foot)
     ]  # fmt: skip
     facts = comparison.facts
     caption = (
@@ -77,6 +78,12 @@ def comparison_table(comparison: Comparison, names: Series[str]) -> PageTable:
         "of whole sequences, corrected by Holm among groups and among joints.",
     )
     return PageTable("comparison", "Comparison", columns, tuple(rows), caption)
+
+
+def _head_to_foot(row: Difference) -> tuple[bool, int]:
+    """Groups as they come, then joints in the order of the groups."""
+    joints = [joint for names in GROUPS.values() for joint in names]
+    return row.kind == "joint", joints.index(row.name) if row.name in joints else 0
 
 
 def outcome_tables(opened: Opened, cells: Series[Cells], letters: Series[str]) -> list[PageTable]:
