@@ -33,11 +33,13 @@ class Targets:
     """What the outputs should become: `values` in their form, `weights` (B,J) 0 where a joint teaches nothing.
 
     `sections` are the lengths of the pieces that make up the last axis of vectors: bins of x, bins of y, a map.
+    `places` (B,J,2) are the joints in cells, from codecs whose losses compare coordinates.
     """
 
     values: Any
     weights: torch.Tensor
     sections: tuple[int, ...] = ()
+    places: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)

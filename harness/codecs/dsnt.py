@@ -24,13 +24,14 @@ class DsntCodec(MapCodec):
     activation: Activation = "softmax"
 
     def encode(self, joints: torch.Tensor, weights: torch.Tensor) -> Targets:
-        """Joints (B,J,2) input px, weights (B,J) -> maps of sum 1; a joint outside the grid gets weight 0."""
+        """Joints (B,J,2) input px, weights (B,J) -> maps of sum 1 and cells; a joint outside the grid gets weight 0."""
         cells = self.cells_of(joints)
         limits = torch.tensor(self.grid, device=joints.device) - 0.5
         weights = weights.float() * ((cells >= -0.5) & (cells <= limits)).all(-1)
         maps = gaussian_maps(cells, self.grid, self.sigmas)
         maps = maps / (maps.sum(dim=(-2, -1), keepdim=True) + 1e-24)
-        return Targets(maps * (weights > 0.5)[..., None, None], weights)
+        known = (weights > 0.5)[..., None]
+        return Targets(maps * known[..., None], weights, places=torch.where(known, cells.float(), 0))
 
     def decode(self, outputs: torch.Tensor) -> Decoded:
         """Maps (B,J,h,w) -> mean cells (B,J,2) and the highest probability, scaled."""

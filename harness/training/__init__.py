@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from harness.training import bin_losses as _bin_losses  # noqa: F401  (registers its losses)
+from harness.training import coordinate_losses as _coordinate_losses  # noqa: F401  (registers its losses)
 from harness.training import offset_losses as _offset_losses  # noqa: F401  (registers its losses)
 from harness.training.losses import Loss, StatesLoss, losses, register_loss
 from harness.training.recipe import Augmentation, Recipe

@@ -66,7 +66,8 @@ class Team:
 
     def gathered_targets(self, targets: Targets) -> Targets:
         """The targets of the whole batch."""
-        return Targets(self.gathered(targets.values), self.gathered(targets.weights), targets.sections)
+        places = None if targets.places is None else self.gathered(targets.places)
+        return Targets(self.gathered(targets.values), self.gathered(targets.weights), targets.sections, places)
 
     def add_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
         """Replace every gradient by the sum over the processes, in one message."""
