@@ -122,3 +122,10 @@ def test_sequences_by_any_part_that_one_has(opened):
 def test_captions_fit_and_survive_other_alphabets():
     panel = np.zeros((10, 120, 3), dtype=np.uint8)
     assert captioned(panel, "Ein sehr langer Name, größer als das Bild", run=1, right="3 of 4").shape == (36, 120, 3)
+
+
+def test_a_caption_that_is_cut_says_so():
+    panel = np.zeros((10, 120, 3), np.uint8)
+    cut = captioned(panel, "left wrist, frame 1234")
+    assert not (cut == captioned(panel, "left wrist, fra")).all()  # letters alone would say something else
+    assert any((cut == captioned(panel, "left wrist, frame 1234"[:count] + "...")).all() for count in range(8, 20))

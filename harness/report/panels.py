@@ -92,7 +92,10 @@ def run_panel(
 
 
 def captioned(panel: Picture, text: str, *, run: int | None = None, right: str = "") -> Picture:
-    """The panel under a strip with `text`, led by the letter of a run (0: A) and ended by `right`; ASCII only."""
+    """The panel under a strip with `text`, led by the letter of a run (0: A) and ended by `right`; ASCII only.
+
+    What does not fit ends in three dots.
+    """
     strip = np.full((STRIP, panel.shape[1], 3), _PAPER, dtype=np.uint8)
     left = 8
     if run is not None:
@@ -100,8 +103,10 @@ def captioned(panel: Picture, text: str, *, run: int | None = None, right: str =
         _write(strip, "AB"[run % 2], 9, _PAPER)
         left = 30
     room = panel.shape[1] - _width(right) - 14 if right else panel.shape[1]
-    while text and left + _width(text) > room:
-        text = text[:-1]
+    if left + _width(text) > room:  # a number cut short would be another number
+        while text and left + _width(text + "...") > room:
+            text = text[:-1]
+        text += "..."
     _write(strip, text, left, _INK)
     if right:
         _write(strip, right, panel.shape[1] - _width(right) - 8, (170, 170, 170))

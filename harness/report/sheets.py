@@ -85,7 +85,7 @@ def _strip(opened: Opened, failure: Failure) -> Picture:
     row = np.hstack(panels)
     joint = POSETRACK15.names[failure.joint].replace("_", " ")
     who = "" if failure.track == NO_TRACK else f", person {failure.track}"
-    text = f"{joint}: {sequence.name}{who}, frame {sequence.frames[failure.worst].index}"
+    text = f"{joint}, frame {sequence.frames[failure.worst].index}: {sequence.name}{who}"
     return captioned(row, text, right=f"{failure.weight:.1f} heads")
 
 
