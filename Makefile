@@ -1,6 +1,7 @@
 # Two commands on a machine that has only Python 3.11 and make:
 #   make eval   own environment, pinned install, an evaluation on the embedded data: table, record, plots
 #   make test   the same environment, then everything CI runs
+# and `make check`: the same with documentation, duplicates and known faults of dependencies.
 PYTHON ?= python3.11
 VENV ?= .venv
 METHOD ?= fami
@@ -8,12 +9,14 @@ RESULTS ?= results
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: eval test test-long fuzz page-test lint types unit bench reports docs clean
+.PHONY: eval test check test-long fuzz coverage mutation duplicates audit page-test lint types unit bench reports docs clean
 
 eval: $(STAMP)
 	$(BIN)/harness eval --method $(METHOD) --split val --results $(RESULTS)
 
 test: lint types unit
+
+check: lint types unit docs duplicates audit  # the wheel, doctests and a search for secrets are among the tests
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -24,6 +27,35 @@ types: $(STAMP)
 
 unit: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "not long"  # a thread per worker: more get into each other's way
+
+QUALITY := $(VENV)/.quality
+
+$(QUALITY): $(STAMP)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[quality]"
+	touch $(QUALITY)
+
+duplicates: $(QUALITY)  # eight lines that stand twice
+	$(BIN)/pylint --disable=all --enable=duplicate-code --min-similarity-lines=8 --ignore-imports=y \
+	    --ignore-signatures=y --ignore-docstrings=y --score=n harness baselines
+
+audit: $(QUALITY)  # known faults of the pinned versions; it says so where the service that knows them is out of reach
+	@$(BIN)/pip-audit --no-deps --disable-pip --requirement constraints.txt --progress-spinner off --timeout 10 \
+	    > $(VENV)/audit.txt 2>&1; code=$$?; cat $(VENV)/audit.txt; \
+	if grep -qE "could not be audited|ConnectionError|ServiceError|Timeout" $(VENV)/audit.txt; \
+	then echo "audit: not made, or not of every package: see above"; else exit $$code; fi
+
+coverage: $(QUALITY)  # branches of data sets, scoring, predictions and records; fails below 95 %
+	OMP_NUM_THREADS=1 $(BIN)/coverage run -m pytest -m "not long" $(COVERED)
+	$(BIN)/coverage report
+
+COVERED := $(wildcard tests/test_scoring_*.py tests/test_slice*.py tests/test_synthtrack*.py) $(addprefix tests/test_, \
+    records.py predictions.py prediction_import.py submissions.py check.py convert.py layouts.py posetrack.py \
+    datasets_contract.py images.py hostile_files.py statistics.py diagnosis.py motion.py comparison.py \
+    uncertainty.py score_command.py tampering.py) harness/datasets harness/predictions harness/scoring harness/records.py
+
+mutation: $(QUALITY)  # do the tests notice when a kernel of scoring is changed? What survives is in docs/reliability.md
+	OMP_NUM_THREADS=1 $(BIN)/mutmut run
+	$(BIN)/mutmut results
 
 test-long: $(STAMP)
 	$(BIN)/pytest -m long

@@ -8,7 +8,7 @@ import small_scenes as small
 
 from harness.errors import DataError, UsageError
 from harness.scoring import counted, match, poseval_scene, precision_recall, protocols, score
-from harness.scoring.average_precision import Curve, area, curve, ranked
+from harness.scoring.average_precision import Curve, RankedEvents, area, by_sequence, curve, ranked, tie_bounds
 from harness.scoring.polygons import strictly_inside
 from harness.scoring.ragged import blocks, pairs_within
 
@@ -213,3 +213,43 @@ def test_predictions_in_the_wrong_place_are_told():
 def test_unlikely_track_ids_are_told():
     found = scored([(0, 1, A), (1, 1, A)], [(0, 10_000, A), (1, 10_000, A)])
     assert any("10000" in text for text in found.warnings)
+
+
+def events_of(score, hit, sequence, n_truth=5):
+    return RankedEvents(np.array(score), np.array(hit, dtype=bool), np.array(sequence), n_truth)
+
+
+def test_each_sequence_has_its_own_events_in_their_order():
+    """Sequence 3 has none, sequence 2 is to find nothing."""
+    events = events_of([0.9, 0.9, 0.5, 0.5, 0.4, 0.1], [1, 0, 1, 0, 1, 0], [1, 0, 1, 0, 1, 2])
+    parts = by_sequence((events,), np.array([[2], [3], [0], [5]]))
+    found = {number: (part.score.tolist(), part.hit.tolist(), part.n_truth) for number, (part,) in parts.items()}
+    assert found == {
+        0: ([0.9, 0.5], [False, False], 2),
+        1: ([0.9, 0.5, 0.4], [True, True, True], 3),
+        2: ([0.1], [False], 0),
+        3: ([], [], 5),
+    }
+    assert [part.sequence.tolist() for (part,) in parts.values()] == [[0, 0], [1, 1, 1], [2], []]
+
+
+def test_many_events_of_a_sequence_stay_in_their_order():
+    sequence = np.random.default_rng(1).integers(0, 3, 2000)
+    events = events_of(np.arange(2000)[::-1] / 2000, sequence % 2, sequence)
+    for number, (part,) in by_sequence((events,), np.array([[1], [1], [1]])).items():
+        assert np.array_equal(part.score, events.score[sequence == number])
+        assert np.array_equal(part.hit, events.hit[sequence == number])
+
+
+def test_merged_events_rank_as_if_counted_together():
+    """Of equal scores the later in the table comes first, and what is added is later."""
+    first = ranked(np.array([0.5, 0.9]), np.array([True, False]), np.array([0, 0]), 2)
+    second = ranked(np.array([0.5, 0.1]), np.array([False, True]), np.array([1, 1]), 3)
+    merged = first + second
+    assert merged.score.tolist() == [0.9, 0.5, 0.5, 0.1] and merged.hit.tolist() == [False, False, True, True]
+    assert merged.sequence.tolist() == [0, 1, 0, 1] and merged.n_truth == 5
+
+
+def test_tied_predictions_of_nothing_have_bounds_by_the_rule_of_the_protocol():
+    nothing = events_of([0.5, 0.5], [0, 0], [0, 0], n_truth=0)
+    assert tie_bounds(nothing, empty_recall=0.0) == (0.0, 0.0) and np.isnan(tie_bounds(nothing)).all()
