@@ -259,13 +259,22 @@ def test_what_cannot_be_probed_is_left_out_with_a_reason():
     assert len(study_cells("keyframe", subject_named("fami", Request("")))) > 12
 
 
+def test_proposals_move_every_box_and_lose_nobody(data):
+    boxes = boxes_from_truth(data)
+    found = probe_named("boxes_proposal").boxes(boxes, data)
+    assert len(found) == len(boxes) and (found.track_ids == boxes.track_ids).all()
+    assert (found.boxes != boxes.boxes).any(axis=1).all() and (found.boxes[:, 2:] > found.boxes[:, :2]).all()
+    again = probe_named("boxes_proposal").boxes(boxes, data)
+    np.testing.assert_array_equal(found.boxes, again.boxes)
+
+
 def test_protocols_change_one_factor_or_all():
     cells = protocol_cells(subject_named("fami", Request("")))
     assert [cell.name for cell in cells] == [
-        "", "boxes_jitter=0.05", "boxes_detector=1", "flip", "codec dark", "codec udp", "device crops", "bf16",
+        "", "boxes_jitter=0.05", "boxes_proposal=1", "boxes_detector=1", "flip", "codec dark", "codec udp", "device crops", "bf16",
     ]  # fmt: skip
     crossed = protocol_cells(subject_named("fami", Request("")), cross=True)
-    assert len(crossed) == 3 * 2 * 3 * 2 * 2 and len({cell.name for cell in crossed}) == len(crossed)
+    assert len(crossed) == 4 * 2 * 3 * 2 * 2 and len({cell.name for cell in crossed}) == len(crossed)
 
 
 def test_probed_runs_are_partial_and_compared_with_the_untouched_one(harness, tmp_path, smoke_val):

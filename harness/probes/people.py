@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 from harness.boxes import Boxes, revised
 from harness.datasets.sequences import NO_TRACK, DataSet
 from harness.predictions import person_numbers
+from harness.proposals import proposal
 from harness.probes.registry import Rows, register_probe
 
-__all__ = ["detected", "jittered"]
+__all__ = ["detected", "jittered", "proposed"]
 
 #: At dose 1: spread of sides and centres (shares of the sides), shares of people missed and found twice.
 _SPREAD, _MISSED, _TWICE = 0.05, 0.07, 0.05
@@ -45,6 +46,21 @@ def detected(boxes: Boxes, dataset: DataSet, dose: float, rows: Rows) -> Boxes:
         chosen, note="", corners=np.array(corners).reshape(-1, 4), track_ids=np.array(tracks, dtype=np.int64),
         scores=np.array(scores, dtype=np.float64),
     )  # fmt: skip
+
+
+@register_probe("boxes_proposal", "boxes", "boxes drawn from RMPE's model of a detector: each side off by itself",
+                place="boxes", unit="times the model's offsets", doses=(1.0,), most=2.0, seeded=True)  # fmt: skip
+def proposed(boxes: Boxes, dataset: DataSet, dose: float, rows: Rows) -> Boxes:
+    """At 1 the released proposals: a Gaussian per side, and 15 % patches within the box; everybody is found once."""
+    sizes = [dataset.sequences[number].frames[frame].size or (np.inf, np.inf)
+             for number, frame in zip(boxes.sequence.tolist(), boxes.frame.tolist(), strict=True)]  # fmt: skip
+    drawn = [
+        proposal(box, size, random, dose=dose)
+        for box, size, random in zip(boxes.boxes, sizes, _random(boxes, dataset, rows), strict=True)
+    ]
+    # at the border of an image the model may turn a box inside out
+    corners = [new if (new[2:] > new[:2]).all() else old for new, old in zip(drawn, boxes.boxes, strict=True)]
+    return revised(boxes, note=f"proposals {dose:g}", corners=np.array(corners).reshape(-1, 4))
 
 
 def _random(boxes: Boxes, dataset: DataSet, rows: Rows) -> list[np.random.Generator]:

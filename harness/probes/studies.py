@@ -151,7 +151,8 @@ def _factors(
     def setting(name: str, **values: object) -> tuple[str, Change]:
         return name, lambda request: replace(request, **values)
 
-    people = [setting(text, probe=probe_named(text, seed=seed)) for text in ("boxes_jitter=0.05", "boxes_detector=1")]
+    asked = ("boxes_jitter=0.05", "boxes_proposal=1", "boxes_detector=1")
+    people = [setting(text, probe=probe_named(text, seed=seed)) for text in asked]
     if boxes is not None:
         people.append(setting("detector boxes", boxes=boxes))
     flip = preset.flip_test if subject.flip is None else subject.flip

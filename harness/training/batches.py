@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from harness.inference.crops import centre_and_scale, crop_matrices, transform, warp
 from harness.methods import CropSpec
+from harness.proposals import proposal
 from harness.skeletons import Skeleton
 from harness.training.half_body import half_body_regions
 from harness.training.recipe import Augmentation
@@ -96,7 +97,7 @@ class Stream:
     def _regions(self, rows: NDArray[np.int64], step: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Centres and scales (B,2): of the boxes, or of half a body where that is drawn."""
         centre, scale = centre_and_scale(
-            self.samples.boxes[rows], self.crop.size, enlarge=self.crop.enlarge, aspect=self.crop.aspect
+            self._boxes(rows, step), self.crop.size, enlarge=self.crop.enlarge, aspect=self.crop.aspect
         )
         if not self.augmentation.half_body:
             return centre, scale
@@ -109,6 +110,16 @@ class Stream:
         possible, *half = half_body_regions(joints, annotated, self.skeleton, self.crop.size, upper=upper)
         taken = (wanted & possible)[:, None]
         return np.where(taken, half[0], centre), np.where(taken, half[1], scale)
+
+    def _boxes(self, rows: NDArray[np.int64], step: int) -> NDArray[np.float64]:
+        """Boxes (B,4), some as a detector might have put them; samples know no image size, so none ends at one."""
+        boxes = self.samples.boxes[rows]
+        if not self.augmentation.proposals:
+            return boxes
+        draw = np.random.default_rng([self.seed, 4, step])
+        drawn = np.array([proposal(box, (np.inf, np.inf), draw) for box in boxes])
+        taken = (draw.random(len(rows)) < self.augmentation.proposals) & (drawn[:, 2:] > drawn[:, :2] + 2).all(axis=1)
+        return np.where(taken[:, None], drawn, boxes)
 
 
 def plain_batch(stream: Stream, rows: NDArray[np.int64]) -> Batch:

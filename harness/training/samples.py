@@ -25,6 +25,9 @@ __all__ = ["REACH", "Samples", "collect", "reach_of"]
 #: Sides of the kept window in units of the box: what a crop can show after mild scaling, turning and shifting.
 REACH = 1.6
 
+#: What boxes a detector might have given reach beyond the true one, two deviations of either side.
+_PROPOSED = 1.5
+
 #: Above this many bytes pictures are kept as JPEG, at a tenth of the size and some milliseconds per batch.
 ROOM = 6 * 2**30
 
@@ -107,10 +110,11 @@ def reach_of(augmentation: Augmentation, crop: CropSpec) -> float:
     >>> round(reach_of(Augmentation(scale=0.35, rotation=45.0), CropSpec((288, 384))), 3)
     2.784
     """
+    room = _PROPOSED if augmentation.proposals else 1.0
     if augmentation.scale <= 0.12 and augmentation.rotation <= 15:
-        return REACH
+        return room * REACH
     width, height = crop.size
-    return crop.enlarge * (1 + augmentation.scale) * (width + height) / math.sqrt(2) / min(width, height)
+    return room * crop.enlarge * (1 + augmentation.scale) * (width + height) / math.sqrt(2) / min(width, height)
 
 
 def _raw_bytes(dataset: DataSet, preset: Preset, reach: float) -> float:
