@@ -9,7 +9,16 @@ import orjson
 
 from harness.errors import UsageError
 
-__all__ = ["OPTIMISERS", "PRECISIONS", "SCHEDULES", "Augmentation", "Recipe", "check_recipe", "plain_recipe"]
+__all__ = [
+    "OPTIMISERS",
+    "PRECISIONS",
+    "SCHEDULES",
+    "Adaptation",
+    "Augmentation",
+    "Recipe",
+    "check_recipe",
+    "plain_recipe",
+]
 
 OPTIMISERS = ("adamw", "adam")
 SCHEDULES = ("cosine", "linear", "constant", "steps")
@@ -24,6 +33,7 @@ class Augmentation:
     `rotation_probability`, n being standard normal (hrnet.md 4); `shift`: uniform within this share of the crop's
     sides; `flip` probability; `colour`: gain of each channel and of all uniform within 1 +- this, brightness +- half;
     `half_body`: probability of looking at the upper or the lower body alone, where more than 8 joints are known.
+    `proposals`: probability that the box is one a detector might have given, by RMPE's model (harness.proposals).
     """
 
     scale: float = 0.12
@@ -33,6 +43,21 @@ class Augmentation:
     flip: float = 0.5
     colour: float = 0.2
     half_body: float = 0.0
+    proposals: float = 0.0
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """RegDA's: `trade_off` of what the heads disagree on, `margin` times as much on the source (seed002_rest.md 3.3).
+
+    `scale` is the most of the adversary's gradient that reaches the features, half of its way there after about
+    `horizon` steps.
+    """
+
+    margin: float = 4.0
+    trade_off: float = 1.0
+    scale: float = 0.1
+    horizon: int = 1000
 
 
 @dataclass(frozen=True)
@@ -46,7 +71,7 @@ class Recipe:
     unless `moving_norms`, as some releases have it. `layer_decay`: the learning rate of each layer of a transformer is
     this times that of the layer above. `undecayed`: parts of names without weight decay, beside vectors, which have
     none. `precision`: what forward and backward compute in. `average`: decay of a moving average of the weights, which
-    is then what is evaluated and shipped.
+    is then what is evaluated and shipped. `adaptation` takes unlabelled pictures of another look beside the labelled.
     """
 
     loss: str = "spatial_cross_entropy"
@@ -70,6 +95,7 @@ class Recipe:
     moving_norms: bool = False
     precision: str = "fp32"
     average: float | None = None
+    adaptation: Adaptation | None = None
 
 
 def check_recipe(recipe: Recipe) -> None:
