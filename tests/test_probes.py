@@ -271,7 +271,8 @@ def test_proposals_move_every_box_and_lose_nobody(data):
 def test_protocols_change_one_factor_or_all():
     cells = protocol_cells(subject_named("fami", Request("")))
     assert [cell.name for cell in cells] == [
-        "", "boxes_jitter=0.05", "boxes_proposal=1", "boxes_detector=1", "flip", "codec dark", "codec udp", "device crops", "bf16",
+        "", "boxes_jitter=0.05", "boxes_proposal=1", "boxes_detector=1", "flip", "codec dark", "codec udp",
+        "device crops", "bf16",
     ]  # fmt: skip
     crossed = protocol_cells(subject_named("fami", Request("")), cross=True)
     assert len(crossed) == 4 * 2 * 3 * 2 * 2 and len({cell.name for cell in crossed}) == len(crossed)

@@ -5,6 +5,7 @@ Names of parameters are those of the official release, so that its checkpoints l
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -12,11 +13,19 @@ from torch import nn
 from torch.nn.functional import interpolate
 
 from baselines.layers.residual import BasicBlock, Bottleneck, convolution
+from harness.weights.sources import KeyMap
 
 __all__ = ["TINY", "HRNet", "HRNetBranches"]
 
 #: Three branches and two exchange modules: an HRNet in 0.46 M parameters, for inputs of 128x96 (synthtrack spec 7).
 TINY: dict[str, Any] = {"width": 16, "stem": 16, "bottlenecks": 0, "blocks": 2, "modules": (0, 2)}
+
+
+def _without_head(state: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in state.items() if not key.startswith("final_layer.")}
+
+
+_HEADLESS = KeyMap("HRNet with a head of heatmaps", wrapper="", unpack=_without_head)
 
 
 class HRNetBranches(nn.Module):
@@ -55,6 +64,11 @@ class HRNetBranches(nn.Module):
             self.add_module(f"stage{stage + 2}", _stage(widths, count, blocks=blocks, only_first=last and only_first))
             outputs = widths
         self.widths = outputs[:1] if only_first else outputs
+
+    @property
+    def start_sources(self) -> tuple[KeyMap, ...]:
+        """What training may start from: also an HRNet for crops, whose head is left out by networks of other heads."""
+        return () if hasattr(self, "final_layer") else (_HEADLESS,)
 
     def branches(self, images: torch.Tensor) -> list[torch.Tensor]:
         """(B,3,H,W) -> the branches that the last exchange leaves, of falling resolution and `widths` channels."""

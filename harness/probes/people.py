@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from harness.boxes import Boxes, revised
 from harness.datasets.sequences import NO_TRACK, DataSet
 from harness.predictions import person_numbers
-from harness.proposals import proposal
 from harness.probes.registry import Rows, register_probe
+from harness.proposals import proposal
 
 __all__ = ["detected", "jittered", "proposed"]
 

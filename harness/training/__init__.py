@@ -13,7 +13,7 @@ from harness.training import bin_losses as _bin_losses  # noqa: F401  (registers
 from harness.training import coordinate_losses as _coordinate_losses  # noqa: F401  (registers its losses)
 from harness.training import offset_losses as _offset_losses  # noqa: F401  (registers its losses)
 from harness.training.losses import Loss, StatesLoss, losses, register_loss
-from harness.training.recipe import Augmentation, Recipe
+from harness.training.recipe import Adaptation, Augmentation, Recipe
 from harness.training.recipes import about_recipe, open_recipe, recipes, register_recipes
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from harness.training.loop import Report, train
 
 __all__ = [
+    "Adaptation",
     "Augmentation",
     "Loss",
     "Recipe",

@@ -14,6 +14,7 @@ from harness.datasets.sequences import DataSet
 from harness.errors import HarnessError, UsageError
 from harness.inference.loaded import choose_device
 from harness.methods import MethodCard, WholeFramePreset
+from harness.training.adapting import adapting
 from harness.training.checkpoint import restore
 from harness.training.frame_trainer import FrameTrainer
 from harness.training.keeper import Keeper, Scored, Trained
@@ -59,6 +60,7 @@ def train(
     evaluations: int = 10,
     checkpoint_seconds: float = 60.0,
     progress: Callable[[Report], None] | None = None,
+    target: DataSet | None = None,
 ) -> Trained:
     """Train a preset of a method on a split; give one budget of `seconds`, `epochs` or `steps`, or a recipe has one.
 
@@ -66,7 +68,8 @@ def train(
     follows the same one. `start` fills the parameters under `start_prefix` (None: where they fit). In `out` lie
     last.safetensors, best.safetensors (by held-out PCKh), record.json, log.csv and checkpoint.pt; with `resume` an
     unfinished training there goes on, to the same curve. Under torchrun the processes share every batch, and the first
-    evaluates and writes. Raises UsageError, DataError or WeightsError.
+    evaluates and writes. A recipe with `adaptation` takes the people of `target` beside, and no label of theirs. Raises
+    UsageError, DataError or WeightsError.
     """
     recipe = recipe or open_recipe(card.recipe(card.preset(preset)[0]))
     if (seconds, epochs, steps) == (None, None, None):
@@ -77,8 +80,12 @@ def train(
         torch.set_num_threads(threads)
     chosen = choose_device(device)
     team = join_team(chosen, recipe.batch_size)
+    if (recipe.adaptation is None) != (target is None):
+        raise UsageError("a recipe with adaptation and a target (--target-root) belong together; give both or neither")
     kind = FrameTrainer if isinstance(card.preset(preset)[1], WholeFramePreset) else Trainer
     trainer = kind.make(card, preset, dataset, recipe, seed, chosen, team)
+    if target is not None:
+        trainer = adapting(trainer, target)
     if start is not None:
         start_from(trainer.method.module, start, prefix=start_prefix)
     trainer.ready()
@@ -100,7 +107,7 @@ def _run(
 ) -> None:
     """Train from where `progress` stands to its last step."""
     state, first = trainer.progress, trainer.progress.step
-    evaluated_at = {round(state.steps * (part + 1) / evaluations) for part in range(evaluations)} | {state.steps}
+    evaluated_at = trainer.looked_at(state.steps, evaluations)
     recent: list[torch.Tensor] = []
     trainer.learn_mode()
     spent_before, began = state.seconds, perf_counter()

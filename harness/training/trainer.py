@@ -122,6 +122,10 @@ class Trainer:
         """Training mode for what is not frozen."""
         set_training(self.method.module, self.recipe.frozen, moving_norms=self.recipe.moving_norms)
 
+    def looked_at(self, steps: int, evaluations: int) -> set[int]:
+        """Steps after which the weights are evaluated, the last among them."""
+        return {round(steps * (part + 1) / evaluations) for part in range(evaluations)} | {steps}
+
     def scores(self, method: Loaded) -> tuple[float, float]:
         """PCKh@0.5 and AP, both 0..1, on the held-out sequences."""
         if not isinstance(self.held_out, Stream):
