@@ -140,6 +140,15 @@ def test_keys_go_through_failures_and_time(page):
     assert text(page, "[data-title]") == "Right wrist"
 
 
+def test_a_key_from_afar_is_answered_in_sight(browser, file):
+    with opened_page(browser, file, reduced_motion="reduce") as page:  # it would glide there
+        page.evaluate("scrollTo(0, document.body.scrollHeight)")
+        bottom = "document.querySelector('.screens').getBoundingClientRect().bottom"
+        assert page.evaluate(bottom) < 0
+        page.keyboard.press("k")
+        assert 0 < page.evaluate(bottom) <= page.evaluate("innerHeight")
+
+
 def test_scrubbing_draws_other_pictures(page):
     scrubber = page.get_by_label("Frame of the clip")
     page.wait_for_timeout(300)

@@ -22,6 +22,7 @@ function startPage() {
     }),
   };
   const ownKeys = new Set(["Home", "End"]);
+  const elsewhere = new Set(["?", "d", "/", "f", "l", "r"]);
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || (help.open && event.key !== "?")) return;
     const target = event.target;
@@ -36,6 +37,7 @@ function startPage() {
     if (!act) return;
     event.preventDefault();
     act();
+    if (theatre && !elsewhere.has(event.key)) theatre.show();  // a key from anywhere on the page is answered in sight
   });
 
   const links = [...document.querySelectorAll(".bar a")];

@@ -366,5 +366,5 @@ function startTheatre(root) {
   resume();
   return { step, go: (by) => go(state.frame + by), end: (last) => state.chosen && go(last ? state.chosen.to : state.chosen.from),
     worst: () => state.chosen && go(state.chosen.worst), use, pace, reset, showSequence, focusFilters: () => form.elements.joint.focus(),
-    focusList: () => list.focus() };
+    focusList: () => list.focus(), show: () => find(".show").scrollIntoView({ block: "nearest" }) };
 }
