@@ -22,6 +22,9 @@ __all__ = ["FORMATS", "render"]
 #: Letters to a line that the plain form is made for; a wider terminal gets as many as it has.
 TERMINAL_WIDTH = 100
 
+#: So much more than that is not worth a second part.
+_EXCESS = 24
+
 #: Letters that labels have at the least; longer ones are wrapped where there is no room.
 _LABEL = 16
 
@@ -60,6 +63,8 @@ def _parts(body: list[list[str]]) -> list[list[list[str]]]:
     """The head and rows of a table, or several of them that fit a terminal, each led by the labels."""
     room = max(TERMINAL_WIDTH, shutil.get_terminal_size((TERMINAL_WIDTH, 24)).columns)
     widths = [2 + max(len(row[place]) for row in body) for place in range(len(body[0]))]
+    if sum(widths[1:]) + _LABEL <= room + _EXCESS:
+        return [body]
     parts: list[list[int]] = [[]]
     for place in range(1, len(widths)):
         if parts[-1] and sum(widths[each] for each in parts[-1]) + widths[place] + _LABEL > room:
