@@ -28,7 +28,8 @@ def scene(people: int, side: int) -> tuple[torch.Tensor, torch.Tensor]:
                 blob = np.exp(-((x - place[0]) ** 2 + (y - place[1]) ** 2) / 8)
                 maps[joint] = np.maximum(maps[joint], blob * draw.uniform(0.4, 0.9))
                 tags[joint][blob > 0.1] = person * 0.7 + draw.normal(0, 0.1, 2)
-    return torch.from_numpy(maps)[None], torch.from_numpy(tags)[None]
+    # one map of tags after the other in memory, as the engine has them
+    return torch.from_numpy(maps)[None], torch.from_numpy(tags).movedim(-1, 1).contiguous().movedim(1, -1)[None]
 
 
 def plain_assignment(cost: list[list[float]]) -> list[tuple[int, int]]:
@@ -104,7 +105,7 @@ def plain_grouping(maps: torch.Tensor, tags: torch.Tensor, order: tuple[int, ...
     pooled = torch.nn.functional.max_pool2d(maps, 5, stride=1, padding=2)
     peaks = (maps * (pooled == maps))[0].flatten(1)
     values, cells = peaks.topk(30, dim=1)
-    heat, tag_maps, width = maps[0].numpy(), tags[0].numpy(), maps.shape[3]
+    heat, tag_maps, width = maps[0].numpy(), np.ascontiguousarray(tags[0].numpy()), maps.shape[3]
     people: dict[float, np.ndarray] = {}
     tags_of: dict[float, list[np.ndarray]] = {}
     for joint in order:

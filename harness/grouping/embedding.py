@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import reduce
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +21,9 @@ from harness.skeletons import POSETRACK17, Skeleton
 __all__ = ["VISITED", "AssociativeEmbedding", "adjusted", "completed", "mean_maps", "visiting_order"]
 
 Floats = NDArray[np.float32]
+
+#: Cells below each other that are looked at together or not at all.
+_STRIP = 8
 
 #: Joints are visited from the head outwards: what lies nearer to the trunk decides who there is.
 VISITED = ("head_bottom", "nose", "head_top", "shoulder", "hip", "elbow", "wrist", "knee", "ankle")
@@ -77,7 +81,7 @@ class AssociativeEmbedding:
 
     def grouped(self, heatmaps: torch.Tensor, tags: torch.Tensor) -> list[tuple[Floats, NDArray[np.float64]]]:
         """Poses (P,J,3+T) in px of maps (B,J,h,w) and scores (P,) of persons, for each frame; tags (B,J,h,w,T)."""
-        found = strongest(heatmaps, self.most_people, kernel=self.kernel)
+        found = strongest(heatmaps, self.most_people, kernel=self.kernel, least=self.least_value)
         cells = found.cells.unsqueeze(-1).expand(*found.cells.shape, tags.shape[-1])
         values, x, y, read = (
             part.cpu().numpy() for part in (found.values, found.x, found.y, tags.flatten(2, 3).gather(2, cells))
@@ -117,7 +121,8 @@ def mean_maps(
         mean = reduce(torch.Tensor.add, [maps for maps, _ in both]) / len(both)
         total = mean if number == 0 else total + mean
         if alone or item.scale == 1:
-            tags = torch.stack([read for _, read in both], dim=-1)
+            # one map after the other in memory, whatever the order of the axes
+            tags = torch.stack([read for _, read in both], dim=2).movedim(2, -1)
     return total / len(passes), tags
 
 
@@ -178,7 +183,7 @@ def completed(poses: Floats, maps: torch.Tensor, tags: torch.Tensor) -> Floats:
     filled, width = poses.copy(), maps.shape[2]
     for joint in np.flatnonzero(lacking.any(axis=0)).tolist():
         people = np.flatnonzero(lacking[:, joint])
-        cells, values = _best_cells(maps[joint].flatten(), tags[joint].flatten(0, 1), own[people])
+        cells, values = _best_cells(maps[joint], tags[joint], own[people])
         places = np.stack([cells % width, cells // width], axis=1).astype(np.float32)
         moved = _quarter(places, np.full(len(people), joint), maps)
         good = values > 0
@@ -194,18 +199,49 @@ def _mean_tags(poses: Floats, tags: torch.Tensor) -> Floats:
     return np.stack([read[person == number].mean(axis=0) for number in range(len(poses))])
 
 
-def _best_cells(values: torch.Tensor, tags: torch.Tensor, own: torch.Tensor) -> tuple[NDArray[np.int64], Floats]:
-    """For each person the first cell where its map (N,) less the rounded tag distance is highest, and the map there."""
+def _best_cells(maps: torch.Tensor, tags: torch.Tensor, own: torch.Tensor) -> tuple[NDArray[np.int64], Floats]:
+    """For each person the first cell where the map (h,w) less the rounded tag distance is highest, and its value."""
+    if maps.device.type == "cpu" and len(maps) % _STRIP == 0:
+        return _best_in_strips(maps.numpy(), tags.numpy(), own.numpy())
+    values = maps.flatten()
     # channel by channel: a sum over an axis of two is many times slower than an addition
-    squares = [(channel[None] - mine[:, None]).square_() for channel, mine in zip(tags.T, own.T, strict=True)]
-    distance = reduce(torch.Tensor.add_, squares).sqrt_()
-    score = values[None] - distance.round_()
-    if score.device.type == "cpu":
-        first = torch.from_numpy(np.argmax(score.numpy(), axis=1))
-    else:  # of several maxima the first, which argmax promises in numpy alone
-        best = score.max(dim=1, keepdim=True).values
-        first = (score == best).to(torch.int8).argmax(dim=1)
+    channels = tags.flatten(0, 1).T
+    squares = [(channel[None] - mine[:, None]).square_() for channel, mine in zip(channels, own.T, strict=True)]
+    score = values[None] - reduce(torch.Tensor.add_, squares).sqrt_().round_()
+    # of several maxima the first, which argmax promises in numpy alone
+    best = score.max(dim=1, keepdim=True).values
+    first = (score == best).to(torch.int8).argmax(dim=1)
     return first.cpu().numpy(), values[first].cpu().numpy()
+
+
+def _best_in_strips(values: Floats, tags: Floats, own: Floats) -> tuple[NDArray[np.int64], Floats]:
+    """The same cells, looked for only in strips whose highest value and whose range of tags leave room for them.
+
+    What bounds a strip is computed by the same steps as a cell, each of which keeps order when it is rounded.
+    """
+    width = values.shape[1]
+    strips = values.reshape(-1, _STRIP, width)
+    highest = strips.max(axis=1)
+    channels = [tags[..., channel].reshape(strips.shape) for channel in range(tags.shape[2])]
+    ranges = [(channel.min(axis=1), channel.max(axis=1)) for channel in channels]
+    first = np.zeros(len(own), dtype=np.int64)
+    for person, mine in enumerate(own):
+        gaps = [np.maximum(np.maximum(low - tag, tag - high), 0) for (low, high), tag in zip(ranges, mine, strict=True)]
+        bound = highest - np.round(np.sqrt(reduce(np.add, [gap * gap for gap in gaps])))
+        likely = np.unravel_index(np.argmax(bound), bound.shape)
+        strip, column = np.nonzero(bound >= _score(strips, channels, mine, *likely).max())
+        score = _score(strips, channels, mine, strip, column)
+        if score.size:  # nothing is as good as anything only where tags are no numbers
+            place, row = np.nonzero(score == score.max())
+            first[person] = ((strip[place] * _STRIP + row) * width + column[place]).min()
+    return first, values.reshape(-1)[first]
+
+
+def _score(strips: Floats, channels: Sequence[Floats], mine: Floats, strip: Any, column: Any) -> Floats:
+    """(N,8) values less rounded tag distances in N strips."""
+    squares = [(channel[strip, :, column] - tag) ** 2 for channel, tag in zip(channels, mine, strict=True)]
+    score: Floats = strips[strip, :, column] - np.round(np.sqrt(reduce(np.add, squares)))
+    return score
 
 
 register_grouping("associative embedding", AssociativeEmbedding)

@@ -50,12 +50,15 @@ def match_tags(values: Floats, places: Floats, tags: Floats, order: Sequence[int
 
 @dataclass
 class _People:
-    """Persons in the order they were opened, each under the first tag of its first joint, with its joints' tags."""
+    """Persons in the order they were opened, each under the first tag of its first joint.
+
+    `tag_sums` adds up the tags of a person's joints, and how many.
+    """
 
     joints: int
     tags: int
     by_key: dict[float, Floats] = field(default_factory=dict)
-    tags_of: dict[float, list[Floats]] = field(default_factory=dict)
+    tag_sums: dict[float, tuple[Floats, int]] = field(default_factory=dict)
 
     @property
     def poses(self) -> Floats:
@@ -65,11 +68,18 @@ class _People:
         """A new person; one of bit-equal first tag gets the joint instead, and forgets its other tags."""
         key = float(row[3])
         self.by_key.setdefault(key, np.zeros((self.joints, 3 + self.tags), dtype=np.float32))[joint] = row
-        self.tags_of[key] = [row[3:]]
+        self.tag_sums[key] = row[3:], 1
 
     def add(self, key: float, joint: int, row: Floats) -> None:
         self.by_key[key][joint] = row
-        self.tags_of[key].append(row[3:])
+        total, count = self.tag_sums[key]
+        self.tag_sums[key] = total + row[3:], count + 1
+
+    def mean_tags(self, keys: Sequence[float]) -> Floats:
+        """(P,T) mean tags of the persons under `keys`, rounded as adding up one after the other does."""
+        totals, counts = zip(*(self.tag_sums[key] for key in keys), strict=True)
+        means: Floats = np.stack(totals) / np.array(counts, dtype=np.float32)[:, None]
+        return means
 
 
 def _join(people: _People, joint: int, rows: Floats, rule: TagRule, *, first: bool) -> None:
@@ -81,7 +91,7 @@ def _join(people: _People, joint: int, rows: Floats, rule: TagRule, *, first: bo
     keys = list(people.by_key)[: rule.most_people]
     if rule.skip_when_full and len(keys) == rule.most_people:
         return
-    groups = np.stack([np.mean(people.tags_of[key], axis=0) for key in keys])
+    groups = people.mean_tags(keys)
     # in float64 the same value goes in and out of a row without a trace; in float32 rounding would settle the ties
     exact = rows.astype(np.float64)
     distance = np.linalg.norm(exact[:, None, 3:] - groups[None], axis=2)
