@@ -18,6 +18,7 @@ from baselines import (
     prtr,
     simcc,
     simple_baseline,
+    spatial_transformer,
     vitpose,
 )
 from harness.training.recipes import register_recipes
@@ -39,6 +40,7 @@ __all__ = [
     "prtr",
     "simcc",
     "simple_baseline",
+    "spatial_transformer",
     "vitpose",
 ]
 

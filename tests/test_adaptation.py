@@ -53,7 +53,7 @@ def test_an_empty_target_teaches_nothing_where_the_release_has_no_number() -> No
 
 def test_schedules_are_the_releases() -> None:
     for iteration, value in VALUES["lambda_by_iteration"].items():
-        assert scale_of(int(iteration)) == pytest.approx(value, abs=2e-9), iteration
+        assert scale_of(int(iteration)) == pytest.approx(value, abs=1e-8), iteration  # float32 there
     for iteration, value in VALUES["lr_head_by_iteration"].items():
         assert 0.1 * rate_decay(int(iteration)) == pytest.approx(value, rel=1e-9), iteration
 

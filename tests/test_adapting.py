@@ -108,7 +108,8 @@ def test_what_does_not_belong_together_is_refused(data, tmp_path) -> None:
         train(CARD, None, data, out=tmp_path, recipe=RECIPE, steps=1)
     with pytest.raises(UsageError, match="belong together"):
         train(CARD, None, data, out=tmp_path, recipe=replace(RECIPE, adaptation=None), steps=1, target=data)
-    made = Trainer.make(methods["simcc"], None, data, RECIPE, 0, torch.device("cpu"))
+    wrong = replace(RECIPE, loss="bin_cross_entropy")
+    made = Trainer.make(methods["simcc"], None, data, wrong, 0, torch.device("cpu"))
     with pytest.raises(UsageError, match="take hrnet"):
         adapting(made, data)
 

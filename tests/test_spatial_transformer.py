@@ -1,0 +1,95 @@
+"""The spatial transformer: there and back again is nothing, and each branch teaches whom it should."""
+
+import numpy as np
+import pytest
+import torch
+
+from baselines.layers.recentring import Localisation, centred, inverse, on_cells, resampled
+from baselines.spatial_transformer import Recentred
+from harness.codecs import build_codec
+from harness.codecs.dsnt import expected_cells
+from harness.methods import methods
+from harness.training import open_recipe
+from harness.training.losses import check_loss, loss_of
+
+TURN = torch.tensor([[[0.85, 0.1, 0.12], [-0.06, 0.95, -0.15]]])
+
+
+def blob(x: float, y: float, *, width: int = 96, height: int = 128, sigma: float = 9.0) -> torch.Tensor:
+    columns, rows = torch.arange(width), torch.arange(height)
+    return torch.exp(-((rows[:, None] - y) ** 2 + (columns - x) ** 2) / (2 * sigma**2))[None, None]
+
+
+class Picked(torch.nn.Module):
+    """Maps whose cell c shows px 4 c, as the plain geometry has it."""
+
+    def forward(self, clips: torch.Tensor) -> torch.Tensor:
+        return clips[:, 0, :1, ::4, ::4]
+
+
+def test_the_inverse_undoes() -> None:
+    whole = torch.cat([TURN, torch.tensor([[[0.0, 0.0, 1.0]]])], dim=1)
+    expected = torch.linalg.inv(whole)[:, :2]
+    torch.testing.assert_close(inverse(TURN), expected)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_what_is_straightened_comes_back_to_its_place(axis: int) -> None:
+    module = Recentred(Picked())
+    with torch.no_grad():
+        module.localisation.answer.bias.copy_((TURN[0] - torch.eye(2, 3)).flatten())
+    y, x = torch.meshgrid(torch.arange(128.0), torch.arange(96.0), indexing="ij")
+    clips = (x, y)[axis].expand(1, 1, 3, -1, -1)  # every px shows where it is, which interpolation keeps exactly
+    with torch.no_grad():
+        back = module(clips)
+        wrong = resampled(Picked()(resampled(clips[:, 0], TURN)[:, None]), inverse(TURN))
+    middle = (..., slice(12, 20), slice(8, 16))
+    expected = Picked()(clips)[middle]
+    torch.testing.assert_close(back[middle], expected, rtol=0, atol=1e-3)
+    assert (wrong[middle] - expected).abs().max() > 0.05
+
+
+def test_cells_that_lie_round_their_px_need_nothing() -> None:
+    torch.testing.assert_close(on_cells(TURN, (24, 32), stride=1), TURN)
+
+
+def test_it_starts_as_the_inner_network() -> None:
+    torch.manual_seed(0)
+    module = methods["spatial_transformer"].build(methods["spatial_transformer"].presets["tiny"].options).eval()
+    clips = torch.rand(1, 1, 3, 128, 96)
+    with torch.inference_mode():
+        torch.testing.assert_close(module(clips), module.inner(clips), rtol=1e-4, atol=1e-5)
+
+
+def test_poses_are_put_in_the_middle() -> None:
+    maps = torch.cat([blob(5, 8, width=24, height=32, sigma=1.5), blob(9, 12, width=24, height=32, sigma=1.5),
+                      blob(20, 30, width=24, height=32, sigma=1.5)], dim=1)  # fmt: skip
+    moved = centred(maps, torch.tensor([[1.0, 1.0, 0.0]]))
+    middle = expected_cells(moved[:, :2] / moved[:, :2].sum((2, 3), keepdim=True)).mean(1)[0]
+    np.testing.assert_allclose(middle.numpy(), [11.5, 15.5], atol=0.05)
+
+
+def test_the_second_branch_teaches_the_transformer_alone() -> None:
+    card = methods["spatial_transformer"]
+    preset = card.presets["tiny"]
+    assert open_recipe(card.recipe("tiny")).augmentation.proposals == 0.5
+    torch.manual_seed(0)
+    module, codec = card.build(preset.options), build_codec(preset)
+    check_loss("recentred_cross_entropy", module, codec.form)
+    clips = torch.rand(2, 1, 3, 128, 96)
+    before = {name: value.clone() for name, value in module.inner.named_buffers()}
+    states = module(clips, states=True)
+    counted = module.inner.bn1.num_batches_tracked - before["bn1.num_batches_tracked"]
+    assert counted == 1, "statistics of the second pass are not counted"
+    states.straight.square().mean().backward()
+    assert all(value.grad is None for value in module.inner.parameters())
+    assert module.localisation.answer.bias.grad.abs().max() > 0
+    targets = codec.encode(torch.full((2, 17, 2), 50.0), torch.ones(2, 17))
+    loss_of("recentred_cross_entropy", module, clips, targets).backward()
+    assert module.inner.conv1.weight.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("size", [(96, 128), (192, 256)])
+def test_theta_is_the_identity_at_the_start(size: tuple[int, int]) -> None:
+    theta = Localisation(4)(torch.rand(2, 3, size[1], size[0]))
+    assert (theta == torch.eye(2, 3)).all()
