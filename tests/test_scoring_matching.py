@@ -82,7 +82,9 @@ def test_events_are_rows_in_file_order():
     events = match(poseval_scene(sequences, found)).events()
     assert events.frame.tolist() == [0] * 30 + [2] * 15
     assert events.joint.tolist() == list(range(15)) * 3
-    assert events.row.tolist() == [0] * 15 + [1] * 15 + [3] * 15
+    assert events.row.tolist() == [0] * 15 + [1] * 15 + [3] * 15 and events.sequence.tolist() == [0] * 45
+    assert events.score.tolist() == [0.4] * 15 + [0.3] * 15 + [0.1] * 15
+    assert events.hit.tolist() == [True] * 15 + [False] * 15 + [True] * 15
     assert events.truth_row.tolist() == [0] * 15 + [-1] * 15 + [1] * 15
     np.testing.assert_allclose(events.distance[-15:], np.sqrt(72) / 60)
     assert np.isnan(events.distance[15:30]).all()
@@ -102,6 +104,22 @@ def test_restricted_counts_add_to_the_whole():
     assert np.array_equal(first.n_hit + second.n_hit, whole.n_hit)
     everything = precision_recall(counted(table, keep=np.ones_like(keep), truth_keep=np.ones_like(truth)))
     assert np.array_equal(everything.ap, whole.ap)
+
+
+def test_what_is_said_of_the_truth_is_carried_to_who_was_matched_to_it():
+    sequences = (small.sequence([(0, 1, A), (0, 2, B)]),)
+    table = match(poseval_scene(sequences, small.predictions([(0, 1, A + 300), (0, 2, A), (0, 3, B)], sequences)))
+    said = table.on_predictions(np.array([7, 8], dtype=np.int16), unmatched=-1)
+    assert said.tolist() == [-1, 7, 8] and said.dtype == np.int16
+
+
+def test_bounds_are_the_value_itself_where_nothing_is_tied():
+    """Of two people one is found, and one prediction more is nobody: AP 50, precision 50 or less."""
+    sequences = (small.sequence([(0, 1, A), (0, 2, B)]),)
+    table = match(poseval_scene(sequences, small.predictions([(0, 1, A), (0, 3, A + 300), (0, 4, A + 350)], sequences)))
+    found = precision_recall(counted(table))
+    assert found.ap[-1] == 50 and found.precision[-1] == pytest.approx(100 / 3)
+    assert np.array_equal(found.low, found.ap) and np.array_equal(found.high, found.ap)
 
 
 def test_rows_out_of_order_are_put_in_order():
@@ -243,11 +261,11 @@ def test_many_events_of_a_sequence_stay_in_their_order():
 
 def test_merged_events_rank_as_if_counted_together():
     """Of equal scores the later in the table comes first, and what is added is later."""
-    first = ranked(np.array([0.5, 0.9]), np.array([True, False]), np.array([0, 0]), 2)
+    first = ranked(np.array([0.5, 0.9]), np.array([True, False]), np.array([0, 2]), 2)
     second = ranked(np.array([0.5, 0.1]), np.array([False, True]), np.array([1, 1]), 3)
     merged = first + second
     assert merged.score.tolist() == [0.9, 0.5, 0.5, 0.1] and merged.hit.tolist() == [False, False, True, True]
-    assert merged.sequence.tolist() == [0, 1, 0, 1] and merged.n_truth == 5
+    assert merged.sequence.tolist() == [2, 1, 0, 1] and merged.n_truth == 5
 
 
 def test_tied_predictions_of_nothing_have_bounds_by_the_rule_of_the_protocol():
