@@ -17,6 +17,7 @@ from harness.cli import VERBS, cli
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(path for path in DOCS.glob("*.md"))
+OTHERS = [ROOT / name for name in ("results/README.md", "reports/README.md", "docs/example_method/README.md")]
 
 
 @pytest.fixture(scope="module")
@@ -35,13 +36,14 @@ def blocks(text: str) -> list[str]:
 def commands() -> list[tuple[str, list[str], bool]]:
     """Page, words, and whether it stands in a block, of every `harness ...` line; one in the text may be a part."""
     found = []
-    for page in PAGES:
+    for page in (*PAGES, *OTHERS):
         text = re.sub(r"\\\n\s+", "", page.read_text())
         whole = re.findall(r"^ {4,}(harness [a-z].+)$", text, flags=re.MULTILINE)
         parts = re.findall(r"`(harness [a-z][^`]+)`", text)
         usage = re.compile(r"\[OPTIONS\]")
-        found += [(page.name, line, True) for line in whole if not usage.search(line)]
-        found += [(page.name, line, False) for line in parts if "..." not in line]
+        name = str(page.relative_to(ROOT))
+        found += [(name, line, True) for line in whole if not usage.search(line)]
+        found += [(name, line, False) for line in parts if "..." not in line]
     return [(page, shlex.split(line, comments=True)[1:], whole) for page, line, whole in found]
 
 
@@ -84,7 +86,7 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     assert "http://fonts" not in page and "https://fonts" not in page
 
 
-@pytest.mark.parametrize("page", [page.name for page in PAGES])
+@pytest.mark.parametrize("page", [str(page.relative_to(ROOT)) for page in (*PAGES, *OTHERS)])
 def test_commands_are_understood(page: str) -> None:
     for words in [words for name, words, _ in commands() if name == page]:
         command, rest, name = cli.get_command(None, words[0]), words[1:], words[0]
