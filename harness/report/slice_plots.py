@@ -81,10 +81,10 @@ def slice_bars(records: Sequence[RunRecord], *, metric: str = "ap") -> Figure:
     order = sorted(one_ground(records), key=lambda record: _total(record, metric, "all"))
     found = _panels(order, metric)
     if len(order) > MOST:
-        bins = {(name, bin_name): f"{title.split(' (')[0]}: {label}" for name, (title, labels) in found.items()
+        heads = {(name, bin_name): f"{title.split(' (')[0]}: {label}" for name, (title, labels) in found.items()
                 for bin_name, label in labels.items()}  # fmt: skip
-        rows = {head: [_row(record, metric, ":".join(key)) for record in order] for key, head in bins.items()}
-        return _rows_of(order, rows, metric, f"{metric_title(metric)} by slice (joint speed in heads per frame)")
+        values = {head: [_row(record, metric, ":".join(key)) for record in order] for key, head in heads.items()}
+        return _rows_of(order, values, metric, f"{metric_title(metric)} by slice (joint speed in heads per frame)")
     width = 0.84 / len(order)
     with theme():
         figure = new_figure(9.2, 2.3 + 0.16 * len(order))
