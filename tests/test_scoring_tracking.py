@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import poseval_goldens as goldens
 import pytest
+import small_scenes as small
 
 from harness.datasets.sequences import NO_TRACK
 from harness.errors import DataError
@@ -121,3 +122,14 @@ def test_tracking_is_left_out_where_nobody_is_tracked():
     with pytest.raises(DataError, match="no track id"):
         score(sequences, untracked, tracking=True)
     assert not score(sequences, predictions, tracking=False).by_joint("mota")
+
+
+@pytest.mark.parametrize("side", ["truth", "predicted"])
+def test_the_one_person_without_a_track_id_is_named(side):
+    here, there = small.pose(100, 50), small.pose(700, 50)
+    ids = {"truth": [1, 2], "predicted": [1, 2]} | {side: [1, NO_TRACK]}
+    sequences = (small.sequence([(0, ids["truth"][0], here), (1, ids["truth"][1], there)]),)
+    found = small.predictions([(0, ids["predicted"][0], here), (1, ids["predicted"][1], there)], sequences)
+    expected = rf"^sequence 000001_mpii_test, frame 1: a {side} person has no track id \(1 of 2\); tracking needs one"
+    with pytest.raises(DataError, match=expected):
+        count_tracking(poseval_scene(sequences, found))
