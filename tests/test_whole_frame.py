@@ -213,8 +213,8 @@ def test_runs_and_resumes_on_frames(name: str, smoke_val, tmp_path) -> None:
     short = replace(dataset.sequences[0], frames=dataset.sequences[0].frames[:2])
     dataset = replace(dataset, sequences=(short,))
     method = load_method(name, weights=RANDOM).method
-    if name == "higher_hrnet":  # thousands of peaks in the maps of a random network
-        method = replace(method, reads=replace(method.grouping, most_people=3))
+    if name == "higher_hrnet":  # maps of a random network are nearly 0 everywhere, with thousands of peaks
+        method = replace(method, reads=replace(method.grouping, most_people=3, least_value=1e-3))
     asked, frames = {"shards": tmp_path / "shards"}, whole_frames(dataset)
     found, timings = predict(method, dataset, frames, settings=Settings(batch_size=2), **asked)
     again, resumed = predict(method, dataset, frames, settings=Settings(batch_size=2), **asked)

@@ -39,7 +39,12 @@ class HigherHRNetNetwork(HRNetBranches):
         """`blocks` counts the residual blocks of a branch of the trunk and of the head alike."""
         super().__init__(width, blocks=blocks, **options)
         channels = joints + (joints if tags is None else tags)
-        self.final_layers = nn.ModuleList([nn.Conv2d(width, channels, 1), nn.Conv2d(width, joints, 1)])
+        heads = nn.Conv2d(width, channels, 1), nn.Conv2d(width, joints, 1)
+        for head in heads:  # as released: an untrained network finds nobody, rather than hundreds
+            nn.init.normal_(head.weight, std=1e-3)
+            if head.bias is not None:
+                nn.init.zeros_(head.bias)
+        self.final_layers = nn.ModuleList(heads)
         enlarge = nn.Sequential(
             nn.ConvTranspose2d(width + channels, width, 4, stride=2, padding=1, bias=False),
             nn.BatchNorm2d(width),

@@ -39,7 +39,8 @@ class Localisation(nn.Module):
         y = torch.linspace(-1, 1, height, dtype=features.dtype, device=features.device)
         read = [features.mean((2, 3)), (features * x).mean((2, 3)), (features * y[:, None]).mean((2, 3))]
         change = self.answer(torch.cat(read, dim=1)).view(-1, 2, 3)
-        return change + torch.eye(2, 3, dtype=change.dtype, device=change.device)
+        theta: torch.Tensor = change + torch.eye(2, 3, dtype=change.dtype, device=change.device)
+        return theta
 
 
 def inverse(theta: torch.Tensor) -> torch.Tensor:

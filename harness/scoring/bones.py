@@ -6,6 +6,8 @@ For lifting, which PoseTrack does not score: joints are (...,J,3) in any unit, o
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,7 +16,7 @@ __all__ = [
     "mean_joint_error",
 ]  # fmt: skip
 
-Floats = NDArray[np.floating]
+Floats = NDArray[np.floating[Any]]
 
 #: Bones of the 17 joints of Human3.6M, as the anatomy-aware lifting network has them.
 HUMAN36M_BONES = (

@@ -106,7 +106,7 @@ class _Scaled(torch.autograd.Function):
         return features.view_as(features)
 
     @staticmethod
-    def backward(context: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:  # type: ignore[override]
+    def backward(context: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
         return gradient * context.factor, None
 
 

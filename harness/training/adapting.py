@@ -85,7 +85,8 @@ class AdaptingTrainer(Trainer):
         return maps, self.adversary(scale_gradient(features, scale))
 
     def _maps(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        module, clips = self.method.module, in_clips(self.method, batch, self.device)
+        module: Any = self.method.module
+        clips = in_clips(self.method, batch, self.device)
         features = module.features(clips[:, 0])
         return module.final_layer(features), features
 
@@ -111,7 +112,7 @@ def adapting(trainer: Trainer, target: DataSet) -> AdaptingTrainer:
     """
     method, recipe = trainer.method, trainer.recipe
     module = method.module
-    final = getattr(module, "final_layer", None)
+    final: Any = getattr(module, "final_layer", None)
     fits = isinstance(final, nn.Conv2d) and getattr(module, "widths", [None])[0] == final.in_channels
     if not fits or len(method.preset.support) != 1 or getattr(method.codec, "form", None) != "maps":
         raise UsageError(

@@ -35,7 +35,8 @@ def normalised(cells: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
 
 def distance(cells: torch.Tensor, wanted: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
     """(B,J) Euclidean distance, not squared, of cells (B,J,2) in normalised units."""
-    return torch.linalg.vector_norm(normalised(cells, grid) - normalised(wanted, grid), dim=-1)
+    apart: torch.Tensor = torch.linalg.vector_norm(normalised(cells, grid) - normalised(wanted, grid), dim=-1)
+    return apart
 
 
 def kl_divergence(maps: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
