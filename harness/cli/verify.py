@@ -41,10 +41,10 @@ def _chosen(words: tuple[str, ...], folder: Path) -> tuple[list[StoredRun], list
     """The runs that the words name, each once, or all, probed ones too; and those whose record cannot be read."""
     store = Results(folder)
     if not words:
-        runs, problems = store.scan()
-        if not runs and not problems:
+        runs, unreadable = store.scan()
+        if not runs and not unreadable:
             raise UsageError(f"{folder} holds no runs; `harness eval` makes one")
-        return runs, problems
+        return runs, unreadable
     found: dict[str, StoredRun] = {}
     problems: list[Problem] = []
     for word in words:
