@@ -15,6 +15,7 @@ from hand_scenes import random_run
 from harness.errors import CheckError, DataError, UsageError
 from harness.predictions import write_parquet
 from harness.records import BoxesUsed, MethodUsed, Partial, PredictionsFile, WeightsUsed
+from harness.report.forest import overview
 from harness.report.studies import PLACES, Selector, Study, place_named, read_study
 from harness.report.study_answers import answer_study, verdict
 from harness.report.study_page import study_markdown, write_study
@@ -251,3 +252,15 @@ def test_draws_are_kept_and_checked_against_the_record(tmp_path: Path, monkeypat
     tampered = replace(record, scores=(replace(record.scores[-1], value=total + 1),))
     with pytest.raises(CheckError, match="from its predictions"):
         store.get(replace(run, record=tampered), ["all"], replicates=50, seed=0)
+
+
+def test_one_far_answer_does_not_press_the_others_together() -> None:
+    """The overview's axis ends before an answer four times as far as most; an arrow says which way it lies."""
+    found = answered()
+    (head,) = found.answers[0].headline
+    far = replace(head, apart=replace(head.apart, difference=-45.0, low=-48.0, high=-42.0))
+    axes = overview(found.study, [replace(found.answers[0], compared=(head,) * 8 + (far,))]).axes[0]
+    low, high = axes.get_xlim()
+    assert -high == low and -20 < low < -head.apart.high
+    plain = overview(found.study, [replace(found.answers[0], compared=(head,) * 8)]).axes[0]
+    assert plain.get_xlim()[0] > -20

@@ -58,6 +58,7 @@ def _figure(
     with theme():
         figure = new_figure(8.2, 1.35 + 0.235 * count)
         axes = figure.add_subplot()
+        limit = _limit([each for _, lines in blocks for _, each in lines])
         labels: list[tuple[float, str]] = []
         place = 0.0
         for heading, lines in blocks:
@@ -71,7 +72,7 @@ def _figure(
             text.set_in_layout(False)
             place += 1
             for label, each in lines:
-                _draw(axes, place, each)
+                _draw(axes, place, each, limit)
                 labels.append((place, label))
                 place += 1
         axes.axvline(0, color="#333333", linewidth=1, zorder=1)
@@ -80,18 +81,38 @@ def _figure(
         axes.set_yticks([each for each, _ in labels], [label for _, label in labels])
         axes.set(ylim=(place - 0.4, -0.7), xlabel="difference in AP, points (to the right: the first is better)")
         axes.margins(x=0.06)
+        if limit < math.inf:
+            axes.set_xlim(-limit, limit)
         figure.suptitle(textwrap.fill(title, 78), x=0.008, ha="left", fontsize=10, fontweight="bold")
         axes.grid(axis="y", visible=False)
         sns.despine(ax=axes, left=True)
         figure.legend(handles=_legend(bool(margins)), loc="outside lower right", ncols=4, frameon=False, fontsize=7.5,
                       handletextpad=0.3, columnspacing=1.2)  # fmt: skip
         add_caption(figure, [f"{study.dataset} {study.split}; 95 % interval over sequences, drawn jointly for both; "
-                             "| single seeds where there are several"])  # fmt: skip
+                             "| single seeds where there are several" + ("; arrows: beyond the axis" if limit < math.inf else "")])  # fmt: skip
     return figure
 
 
-def _draw(axes: Axes, place: float, each: Compared) -> None:
+def _limit(lines: Sequence[Compared]) -> float:
+    """Where the axis ends so that a few far answers do not press all others together; infinite where none is far.
+
+    Far is beyond four times what three quarters of the answers reach.
+    """
+    sizes = sorted(abs(each.apart.difference) for each in lines)
+    far = 4 * sizes[3 * len(sizes) // 4] if sizes else 0.0
+    if not sizes or sizes[-1] <= far:
+        return math.inf
+    kept = [each.apart for each in lines if abs(each.apart.difference) <= far]
+    return 1.1 * max(max(abs(each.low), abs(each.high), abs(each.difference)) for each in kept)
+
+
+def _draw(axes: Axes, place: float, each: Compared, limit: float) -> None:
     colour = palette(3)[2] if each.verdict == "yes" else "#b3541e" if each.verdict == "no" else GREY
+    if abs(each.apart.difference) > limit:
+        side = math.copysign(0.97 * limit, each.apart.difference)
+        axes.scatter([side], [place], s=40, marker=">" if side > 0 else "<", color=colour, zorder=4)
+        _print(axes, place, each)
+        return
     axes.hlines(place, each.apart.low, each.apart.high, color=colour, linewidth=1.6, zorder=2)
     marker, filled = _MARKS[each.verdict]
     axes.scatter([each.apart.difference], [place], s=34, marker=marker, color=colour if filled else "white",
@@ -99,6 +120,10 @@ def _draw(axes: Axes, place: float, each: Compared) -> None:
     if len(each.value.runs) > 1:
         single = [value - each.reference.value for value in each.value.runs]
         axes.scatter(single, [place] * len(single), marker="|", s=46, color="#222222", linewidth=0.9, zorder=3)
+    _print(axes, place, each)
+
+
+def _print(axes: Axes, place: float, each: Compared) -> None:
     text = f"{each.apart.difference:+.1f} [{each.apart.low:+.1f}, {each.apart.high:+.1f}]"
     axes.annotate(text, (1, place), xycoords=("axes fraction", "data"), xytext=(4, 0), textcoords="offset points",
                   va="center", fontsize=7, color="#333333", annotation_clip=False)  # fmt: skip
