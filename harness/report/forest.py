@@ -88,8 +88,9 @@ def _figure(
         sns.despine(ax=axes, left=True)
         figure.legend(handles=_legend(bool(margins)), loc="outside lower right", ncols=4, frameon=False, fontsize=7.5,
                       handletextpad=0.3, columnspacing=1.2)  # fmt: skip
+        beyond = "; arrows: beyond the axis" if limit < math.inf else ""
         add_caption(figure, [f"{study.dataset} {study.split}; 95 % interval over sequences, drawn jointly for both; "
-                             "| single seeds where there are several" + ("; arrows: beyond the axis" if limit < math.inf else "")])  # fmt: skip
+                             f"| single seeds where there are several{beyond}"])  # fmt: skip
     return figure
 
 
