@@ -57,7 +57,7 @@ def command(
     from harness.inference import join_ranks
     from harness.methods import methods
     from harness.report import by_slice, leaderboard, render
-    from harness.report.comparable import by_ground
+    from harness.report.comparable import by_ground, ground_of
     from harness.request import Request
     from harness.results import Results
 
@@ -98,8 +98,13 @@ def command(
     for run in runs:
         note(f"record: {run.folder / 'record.json'}")
     if plots:
-        for path in draw(records, runs[0].folder / "plots"):
-            note(f"plot: {path}")
+        # a figure shows runs of one ground; the floor, which needs boxes, may stand on another than whole frames
+        asked_for = [record for record in records if record.method.name in names] or records
+        for same in by_ground(asked_for).values():
+            ground = [record for record in records if ground_of(record) == ground_of(same[0])]
+            folder = next(run.folder for run in runs if run.id == same[0].id)
+            for path in draw(ground, folder / "plots"):
+                note(f"plot: {path}")
 
 
 def _is_video(request: Request) -> bool:
