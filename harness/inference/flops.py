@@ -32,7 +32,8 @@ def multiply_adds_of(method: Loaded) -> int | None:
     if method.card.file:
         return None
     width, height = preset.crop.size
-    module = copy.deepcopy(method.module).to("meta")
+    # without gradients: the counter stumbles over views of parameters that ask for some
+    module = copy.deepcopy(method.module).to("meta").requires_grad_(False)
     try:
         with torch.device("meta"):
             clips = torch.zeros(1, len(preset.support), 3, height, width)
@@ -93,6 +94,8 @@ def _size(card: MethodCard, preset: Preset) -> tuple[int, int]:
     width, height = preset.crop.size
     with torch.device("meta"):
         module = card.build(preset.options).eval()
+        parameters = parameter_count(module)  # of those that ask for gradients, so before none does
+        module.requires_grad_(False)
         clips = torch.zeros(1, len(preset.support), 3, height, width)
         counted = multiply_adds(in_full_swing(module, preset, clips), clips) if preset.support else 0
-    return parameter_count(module), counted
+    return parameters, counted
