@@ -62,7 +62,8 @@ and made for the embedded data; on real video they are low. `tiny-backbone` is `
 methods start from.
 
 Weights. Official and mmpose checkpoints load by --weights, none was fetched here; a checkpoint trained on COCO has \
-the eyes where PoseTrack has head_bottom and head_top. Only those of `tiny` and `tiny-backbone` are shipped."""
+the eyes where PoseTrack has head_bottom and head_top. Only those of `tiny`, `tiny-backbone` and `tiny-dsnt` \
+are shipped."""
 
 card = register_method(
     MethodCard(
@@ -83,7 +84,7 @@ card = register_method(
                 crop=CropSpec(size=(96, 128)), codec="udp_offset", codec_options={"radius": 0.1, "kernel": 3},
                 options={**TINY, "joints": 3 * 17},
             ),
-            "tiny-dsnt": replace(_tiny, codec="dsnt", codec_options={"sigma": 1.0}, weights=None),
+            "tiny-dsnt": replace(_tiny, codec="dsnt", codec_options={"sigma": 1.0}, weights="hrnet-tiny-dsnt"),
             "w32-dsnt-256x192": replace(_paper(32, (192, 256), sigma=1.0), codec="dsnt"),
             "w32-udp-offset-256x192": Preset(
                 crop=CropSpec(size=(192, 256)), codec="udp_offset", options={"width": 32, "joints": 3 * 17},
