@@ -27,7 +27,7 @@ CASES = [
     if not isinstance(content, WholeFramePreset)
 ]
 SMALL = 4_000_000
-#: One paper-sized preset is run too, the others are only built.
+#: One paper-sized preset is run with the small ones; the others are built, and run by `-m long`.
 RUN_ANYWAY = {("hrnet", "w32-256x192")}
 
 
@@ -75,7 +75,10 @@ def clips_of(preset: Preset, count: int) -> torch.Tensor:
     return torch.randn((count, len(preset.support), 3, height, width), generator=generator)
 
 
-@pytest.fixture(params=RUN, ids="-".join, scope="module")
+LARGE = [pytest.param(case, marks=pytest.mark.long) for case in CASES if case not in RUN]
+
+
+@pytest.fixture(params=[*RUN, *LARGE], ids="-".join, scope="module")
 def running(request):
     return built(request.param)
 
