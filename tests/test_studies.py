@@ -255,7 +255,7 @@ def test_draws_are_kept_and_checked_against_the_record(tmp_path: Path, monkeypat
 
 
 def test_one_far_answer_does_not_press_the_others_together() -> None:
-    """The overview's axis ends before an answer four times as far as most; an arrow says which way it lies."""
+    """The overview's axis ends before an answer three times as far as most; an arrow says which way it lies."""
     found = answered()
     (head,) = found.answers[0].headline
     far = replace(head, apart=replace(head.apart, difference=-45.0, low=-48.0, high=-42.0))

@@ -97,10 +97,10 @@ def _figure(
 def _limit(lines: Sequence[Compared]) -> float:
     """Where the axis ends so that a few far answers do not press all others together; infinite where none is far.
 
-    Far is beyond four times what three quarters of the answers reach.
+    Far is beyond three times what three quarters of the answers reach.
     """
     sizes = sorted(abs(each.apart.difference) for each in lines)
-    far = 4 * sizes[3 * len(sizes) // 4] if sizes else 0.0
+    far = 3 * sizes[3 * len(sizes) // 4] if sizes else 0.0
     if not sizes or sizes[-1] <= far:
         return math.inf
     kept = [each.apart for each in lines if abs(each.apart.difference) <= far]
@@ -111,7 +111,7 @@ def _draw(axes: Axes, place: float, each: Compared, limit: float) -> None:
     colour = palette(3)[2] if each.verdict == "yes" else "#b3541e" if each.verdict == "no" else GREY
     if abs(each.apart.difference) > limit:
         side = math.copysign(0.97 * limit, each.apart.difference)
-        axes.scatter([side], [place], s=40, marker=">" if side > 0 else "<", color=colour, zorder=4)
+        axes.scatter([side], [place], s=40, marker=">" if side > 0 else "<", color=colour, zorder=4, clip_on=False)
         _print(axes, place, each)
         return
     axes.hlines(place, each.apart.low, each.apart.high, color=colour, linewidth=1.6, zorder=2)
