@@ -69,7 +69,7 @@ RGB: use the mmpose preset for its checkpoints. `tiny` is ours (ResNet-18 at a q
 embedded data, and is fed RGB.
 
 Weights. The authors publish COCO and MPII checkpoints, none trained on PoseTrack; mmpose publishes ResNet-50 on \
-PoseTrack18. All load by --weights, none was fetched here. `tiny` has no trained weights yet."""
+PoseTrack18. All load by --weights, none was fetched here. Those of `tiny` are shipped."""
 
 card = register_method(
     MethodCard(
@@ -81,6 +81,7 @@ card = register_method(
         licence="MIT (original release); this implementation Apache-2.0",
         presets={
             "tiny": Preset(
+                weights="simple_baseline-tiny",
                 crop=CropSpec(size=(96, 128)),
                 codec="heatmap",
                 codec_options={"sigma": 1.5, "activation": "softmax"},
