@@ -6,20 +6,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-import torch
-
-from baselines.layers.hrnet import TINY, HRNet
+from baselines.layers.hrnet import TINY, HRNetPose
 from harness.methods import CropSpec, MethodCard, Preset, Published, register_method
 
-__all__ = ["HRNetPose", "card"]
-
-
-class HRNetPose(HRNet):
-    """HRNet on the only frame of a clip; its parameters are named as in the official release."""
-
-    def forward(self, clips: torch.Tensor) -> torch.Tensor:
-        """(B,1,3,H,W) -> heatmaps (B,J,H/4,W/4)."""
-        return super().forward(clips[:, 0])
+__all__ = ["card"]
 
 
 def _build(options: Mapping[str, Any]) -> HRNetPose:

@@ -10,8 +10,7 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from baselines.hrnet import HRNetPose
-from baselines.layers.hrnet import TINY
+from baselines.layers.hrnet import TINY, HRNetPose
 from baselines.layers.recentring import Localisation, centred, inverse, on_cells, resampled
 from harness.codecs import Targets
 from harness.methods import CropSpec, MethodCard, Preset, register_method

@@ -13,10 +13,12 @@ from harness.training.adaptation import (
     map_divergence,
     pseudo_false,
     pseudo_truth,
-    rate_decay,
     scale_gradient,
     scale_of,
 )
+from harness.training.recipe import Recipe
+from harness.training.recipes import open_recipe
+from harness.training.schedule import learning_rate
 
 GOLDEN = np.load(Path(__file__).parent / "data" / "regda.npz")
 VALUES = json.loads(str(GOLDEN["values"]))
@@ -52,10 +54,12 @@ def test_an_empty_target_teaches_nothing_where_the_release_has_no_number() -> No
 
 
 def test_schedules_are_the_releases() -> None:
+    heads = Recipe(learning_rate=0.1, schedule="power")
+    assert open_recipe("regda").schedule == "power"
     for iteration, value in VALUES["lambda_by_iteration"].items():
         assert scale_of(int(iteration)) == pytest.approx(value, abs=1e-8), iteration  # float32 there
     for iteration, value in VALUES["lr_head_by_iteration"].items():
-        assert 0.1 * rate_decay(int(iteration)) == pytest.approx(value, rel=1e-9), iteration
+        assert learning_rate(heads, int(iteration), 30_000) == pytest.approx(value, rel=1e-9), iteration
 
 
 def test_gradients_come_back_scaled_and_not_reversed() -> None:

@@ -150,6 +150,15 @@ def test_feedback_is_for_training_alone_and_corrects_the_previous_map_without_gr
         torch.manual_seed(seed)
         outputs.add(round(float(module.train()(clips).detach().abs().sum()), 3))
     assert 2 <= len(outputs) <= 4
+    rough = torch.rand(2, 2, 17, 16, 16, requires_grad=True)
+    drawn = []
+    for seed in range(12):
+        torch.manual_seed(seed)
+        drawn.append(module._corrected(rough[0], rough[1]))
+    rough_again, corrected = ([each for each in drawn if each.requires_grad is held] for held in (True, False))
+    assert rough_again and corrected, "drawn as it is, or corrected without gradient"
+    assert all(torch.equal(each, rough[0]) for each in rough_again)
+    assert not any(torch.equal(each, rough[0]) for each in corrected)
     module.eval()
     with torch.inference_mode():
         plain = card.build(options).eval()

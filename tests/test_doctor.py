@@ -93,7 +93,7 @@ CASES = {
         facts(cache=Store(Path("cache"), True, 10**11)), "note", "no val split of synthtrack", "harness data make",
     ),
     "cache cannot be written": (
-        facts(cache=Store(Path("/root/cache"), False, 10**11)), "FIX", "/root/cache cannot be written", "HARNESS_CACHE",
+        facts(cache=Store(Path("/full/cache"), False, 10**11)), "FIX", "/full/cache cannot be written", "HARNESS_CACHE",
     ),
     "results cannot be written": (
         facts(results=Store(Path("/results"), False, 10**11)), "FIX", "/results cannot be written", "--results DIR",

@@ -5,8 +5,8 @@ import pytest
 import torch
 from golden_fill import fill, filled_tensor, golden_input, model_golden, read_json, statistics, watch
 
-from baselines.hrnet import HRNetPose, card
-from baselines.layers.hrnet import TINY
+from baselines.hrnet import card
+from baselines.layers.hrnet import TINY, HRNetPose
 from harness.weights import parameter_count
 
 VARIANTS = {

@@ -55,7 +55,7 @@ def imported(path: Path, *, at_run_time: bool = True) -> list[str]:
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
             names.append(node.module)
-            names += [f"{node.module}.{alias.name}" for alias in node.names if node.module == "harness"]
+            names += [f"{node.module}.{alias.name}" for alias in node.names if node.module in ("harness", "baselines")]
     return names
 
 
@@ -80,6 +80,15 @@ def test_imports_point_downwards(path: Path) -> None:
         if other in (None, own) or other not in LAYERS:
             continue
         assert LAYERS[other] < LAYERS[own], f"{relative} imports harness.{other}, which is not below it"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "baselines").rglob("*.py")), ids=lambda path: path.stem)
+def test_no_method_needs_another(path: Path) -> None:
+    """What methods share lies in baselines/layers; only the package itself names them all."""
+    if path.parent == ROOT / "baselines" and path.name == "__init__.py":
+        return
+    own = {f"baselines.{other.stem}" for other in (ROOT / "baselines").glob("*.py") if other.stem != "__init__"}
+    assert own.isdisjoint(imported(path)), f"{path.name} needs another method's file"
 
 
 @pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(ROOT)))

@@ -196,6 +196,16 @@ def test_a_step_costs_one_backbone_pass_where_the_plain_mode_has_three(method) -
     assert counted["tiny-recurrent"] == multiply_adds_of(replace(method, preset=card.presets["tiny-recurrent"]))
 
 
+def test_a_network_that_looks_at_values_has_no_count_by_shapes(method) -> None:
+    class Looking(torch.nn.Module):
+        def forward(self, clips: torch.Tensor) -> torch.Tensor:
+            return clips if clips.sum().item() > 0 else -clips
+
+    plain = replace(method.preset, recurrent=())
+    assert multiply_adds_of(replace(method, preset=plain)) == sizes(card)["tiny"][1] // 3  # 64x64 of 96x128
+    assert multiply_adds_of(replace(method, preset=plain, module=Looking())) is None
+
+
 def test_boxes_without_track_ids_are_told(smoke_val, tmp_path) -> None:
     ready = load_method("dcpose_adaptive", preset="tiny-recurrent", weights=RANDOM)
     dataset = open_dataset("synthtrack-smoke", "val")

@@ -225,6 +225,18 @@ def test_the_page_and_the_csv_say_what_was_found(tmp_path: Path) -> None:
     assert len(rows) == 4 and all(path.is_file() for path in written)
 
 
+def test_a_study_chooses_its_columns_of_cost(tmp_path: Path) -> None:
+    found = answered()
+    assert all(title in study_markdown(found, {}) for title in ("M params", "G multiply-adds", "clips/s"))
+    fewer = replace(found, study=replace(found.study, costs=("parameters",)))
+    text = study_markdown(fewer, {})
+    assert "M params" in text and "G multiply-adds" not in text and "clips/s" not in text
+    path = tmp_path / "study.toml"
+    path.write_text('costs = ["parameters", "money"]\n' + TOML)
+    with pytest.raises(DataError, match="costs: no 'money'; there are parameters"):
+        read_study(path)
+
+
 def test_arms_that_have_not_run_are_left_out_and_named() -> None:
     ramp = np.linspace(-1, 1, 41).tolist()
     store = FakeStore({"b-": drawn(ramp), "c-": drawn(ramp)})

@@ -14,8 +14,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 import harness.weights.manifest as manifest_module
-from baselines.hrnet import HRNetPose
-from baselines.layers.hrnet import TINY
+from baselines.layers.hrnet import TINY, HRNetPose
 from harness.errors import UsageError, WeightsError
 from harness.registry import Registry
 from harness.weights import (

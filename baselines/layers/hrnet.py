@@ -15,7 +15,7 @@ from torch.nn.functional import interpolate
 from baselines.layers.residual import BasicBlock, Bottleneck, convolution
 from harness.weights.sources import KeyMap
 
-__all__ = ["TINY", "HRNet", "HRNetBranches"]
+__all__ = ["TINY", "HRNet", "HRNetBranches", "HRNetPose"]
 
 #: Three branches and two exchange modules: an HRNet in 0.46 M parameters, for inputs of 128x96 (synthtrack spec 7).
 TINY: dict[str, Any] = {"width": 16, "stem": 16, "bottlenecks": 0, "blocks": 2, "modules": (0, 2)}
@@ -108,6 +108,14 @@ class HRNet(HRNetBranches):
         """(B,3,H,W) -> heatmaps (B,joints,H/4,W/4)."""
         heatmaps: torch.Tensor = self.final_layer(self.features(images))
         return heatmaps
+
+
+class HRNetPose(HRNet):
+    """HRNet on the only frame of a clip; its parameters are named as in the official release."""
+
+    def forward(self, clips: torch.Tensor) -> torch.Tensor:
+        """(B,1,3,H,W) -> heatmaps (B,J,H/4,W/4)."""
+        return super().forward(clips[:, 0])
 
 
 class Exchange(nn.Module):

@@ -14,8 +14,7 @@ from torch import nn
 from torch.nn.functional import kl_div, log_softmax
 
 __all__ = [
-    "Adversary", "disparity", "map_divergence", "pseudo_false", "pseudo_truth", "rate_decay", "scale_gradient",
-    "scale_of",
+    "Adversary", "disparity", "map_divergence", "pseudo_false", "pseudo_truth", "scale_gradient", "scale_of",
 ]  # fmt: skip
 
 #: The Gaussian of a pseudo label: sigma and half its window, in cells.
@@ -82,15 +81,6 @@ def scale_of(iteration: int, *, high: float = 0.1, alpha: float = 1.0, horizon: 
     [0.0, 0.0462, 0.1]
     """
     return 2 * high / (1 + math.exp(-alpha * iteration / horizon)) - high
-
-
-def rate_decay(iteration: int) -> float:
-    """Factor on the learning rates that training began with, of which the release takes a tenth for the heads.
-
-    >>> [round(rate_decay(iteration), 4) for iteration in (0, 500, 15000)]
-    [1.0, 0.9641, 0.503]
-    """
-    return float((1 + 1e-4 * iteration) ** -0.75)
 
 
 def scale_gradient(features: torch.Tensor, factor: float) -> torch.Tensor:

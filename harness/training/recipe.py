@@ -21,7 +21,7 @@ __all__ = [
 ]
 
 OPTIMISERS = ("adamw", "adam")
-SCHEDULES = ("cosine", "linear", "constant", "steps")
+SCHEDULES = ("cosine", "linear", "constant", "steps", "power")
 PRECISIONS = ("fp32", "bf16", "fp16")
 
 
@@ -65,7 +65,8 @@ class Recipe:
     """How a network is trained. Each default is what was done before there was a choice, so old checkpoints go on.
 
     `warm_up` steps rise linearly to `learning_rate`; then `schedule` "cosine" and "linear" fall to zero, "steps"
-    multiplies by `decay` at every one of `milestones`, which are epochs of `epochs`: another budget compresses them.
+    multiplies by `decay` at every one of `milestones`, which are epochs of `epochs`: another budget compresses them;
+    "power", without a rise, is RegDA's (1 + step / 10,000) ** -0.75.
     `clip_norm` bounds the gradient's norm. `held_out` is the share of training sequences kept for evaluation.
     `frozen` are prefixes of parameter names that keep their values; their batch norms keep their statistics too,
     unless `moving_norms`, as some releases have it. `layer_decay`: the learning rate of each layer of a transformer is
