@@ -16,6 +16,7 @@ NAMES = (
     "synthtrack",
     "synthtrack-large",
     "synthtrack-mini",
+    "synthtrack-night",
     "synthtrack-smoke",
 )
 

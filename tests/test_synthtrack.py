@@ -44,7 +44,7 @@ def smoke(tmp_path_factory):
 
 def test_every_preset_is_registered():
     assert {name for name in datasets if name.startswith("synthtrack")} == {
-        "synthtrack", "synthtrack-smoke", "synthtrack-mini", "synthtrack-large",
+        "synthtrack", "synthtrack-smoke", "synthtrack-mini", "synthtrack-large", "synthtrack-night",
     }  # fmt: skip
     assert datasets["synthtrack"].splits == ("train", "val", "test")
     assert PRESETS["standard"].splits["val"][0] >= 100
@@ -93,6 +93,24 @@ def test_splits_and_presets_share_no_seed():
         for index in range(count)
     ] + [sequence_seed(SMOKE, split, index) for split, (count, _) in SMOKE.splits.items() for index in range(count)]
     assert len(set(seeds)) == len(seeds)
+
+
+def test_the_night_shows_the_same_val_scenes_in_another_look_and_trains_on_others():
+    night, standard = PRESETS["night"], PRESETS["standard"]
+    dark, bright = scene_of(night, "val", 3), scene_of(standard, "val", 3)
+    assert dark.seed == bright.seed
+    labels = [label_scene(scene, crowd=Renderer(scene).crowd) for scene in (dark, bright)]
+    assert np.array_equal(labels[0].joints, labels[1].joints) and np.array_equal(labels[0].hidden, labels[1].hidden)
+    pictures = [next(iter(Renderer(scene).frames())).astype(float) for scene in (dark, bright)]
+    assert pictures[0].mean() < 0.6 * pictures[1].mean()
+    colour = [np.ptp(cv2.blur(picture, (15, 15)), axis=-1).mean() for picture in pictures]
+    assert colour[0] < 0.3 * colour[1], "grey but for its noise"
+    training = {
+        sequence_seed(preset, "train", index)
+        for preset in (night, standard)
+        for index in range(preset.splits["train"][0])
+    }
+    assert len(training) == night.splits["train"][0] + standard.splits["train"][0]
 
 
 def test_val_holds_motions_that_train_does_not():

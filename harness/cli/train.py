@@ -38,8 +38,9 @@ def _list_recipes(context: click.Context, _: click.Parameter, wanted: bool) -> N
 @click.option("--dataset", default="synthtrack", show_default=True,
               help="A name of `harness data list`.")  # fmt: skip
 @data_root_option
-@click.option("--target-root", type=click.Path(path_type=Path),
-              help="For a recipe with adaptation: a data set of another look, of which no joint is read.")  # fmt: skip
+@click.option("--target", help="For a recipe with adaptation: a data set of another look, of which no joint is read; "
+                               "--dataset if only --target-root is given.")  # fmt: skip
+@click.option("--target-root", type=click.Path(path_type=Path), help="Folder of the target.")
 @click.option("--split", default="train", show_default=True, help="Split to learn from; some of it is held out.")
 @click.option("--live", is_flag=True,
               help="Draw the embedded data set anew for this --seed, and leave none of it on the disk.")  # fmt: skip
@@ -70,8 +71,8 @@ def _list_recipes(context: click.Context, _: click.Parameter, wanted: bool) -> N
 @click.option("--threads", type=click.IntRange(1), help="CPU threads.")
 @click.option("--resume/--restart", default=True, show_default=True, help="Go on with an unfinished training.")
 def command(
-    method: str, dataset: str, data_root: Path | None, target_root: Path | None, split: str, live: bool,
-    output: Path | None, **asked: Any,
+    method: str, dataset: str, data_root: Path | None, target: str | None, target_root: Path | None, split: str,
+    live: bool, output: Path | None, **asked: Any,
 ) -> None:  # fmt: skip
     """Train a method and write its weights, curves and training record.
 
@@ -88,12 +89,12 @@ def command(
     with ExitStack() as stack:
         root = _drawn(stack, dataset, split, data_root, asked["seed"]) if live else data_root
         data = open_dataset(dataset, split, root=root)
-        target = open_dataset(dataset, split, root=target_root) if target_root else None
+        another = open_dataset(target or dataset, split, root=target_root) if target or target_root else None
         folder = output or Path("trained") / f"{method}-{preset}-seed{asked['seed']}"
         if recipe is None:
             weights: Path | None = _fit(card, data, folder)
         else:
-            weights = _train(card, preset, data, folder, recipe, target=target, **asked)
+            weights = _train(card, preset, data, folder, recipe, target=another, **asked)
     if weights is not None:
         click.echo(weights)
         note(f"use it: harness eval --method {method} --preset {preset} --weights {weights}")

@@ -35,6 +35,7 @@ def scene_of(preset: Preset, split: str, index: int, *, seed: int = 0) -> Scene:
         size=(preset.width, preset.height),
         frames=preset.splits[split][1],
         difficulty=difficulty_of(split),
+        look=preset.look,
     )
 
 

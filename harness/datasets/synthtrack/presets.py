@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from harness.datasets.synthtrack.degrade import NIGHT, USUAL, Look
 from harness.errors import UsageError
 
 __all__ = [
@@ -31,6 +32,7 @@ CARD_FILE = "synthtrack.json"
 
 _SEED_BASES = {"train": 10_000_000, "val": 20_000_000, "test": 30_000_000}
 _SMOKE_BASE = 40_000_000
+_NIGHT_TRAIN_BASE = 50_000_000
 _NUMBER_BASES = {"train": 0, "val": 100_000, "test": 200_000}
 
 #: Share of people per motion; kick, throw and jack are held out of train.
@@ -44,12 +46,13 @@ _FASTER = {"run": 3.2, "punch": 1.8, "jump": 2.0}
 
 @dataclass(frozen=True)
 class Preset:
-    """A picture size in px and, per split, (sequences, frames of each)."""
+    """A picture size in px, per split (sequences, frames of each), and the look of its camera."""
 
     name: str
     width: int
     height: int
     splits: Mapping[str, tuple[int, int]]
+    look: Look = USUAL
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,7 @@ PRESETS: dict[str, Preset] = {
         Preset("mini", 384, 216, {"train": (60, 8), "val": (20, 12)}),
         Preset("standard", 384, 216, {"train": (600, 8), "val": (100, 16), "test": (100, 16)}),
         Preset("large", 640, 360, {"train": (3000, 12), "val": (200, 24), "test": (200, 24)}),
+        Preset("night", 384, 216, {"train": (300, 8), "val": (100, 16)}, look=NIGHT),
     )
 }
 
@@ -108,12 +112,17 @@ def difficulty_of(split: str) -> Difficulty:
 def sequence_seed(preset: Preset, split: str, index: int, *, seed: int = 0) -> int:
     """The seed of one sequence; seeds, not files, define a split.
 
+    The night's val shows the standard one's scenes, so that what a look costs can be seen scene by scene; its train does
+    not, for who adapts has no pictures of the same scene in both looks.
+
     >>> sequence_seed(PRESETS["mini"], "val", 3)
     20000003
     """
     base = _SEED_BASES[split]
     if preset.name == "smoke":
         base = _SMOKE_BASE + base // 100
+    elif preset.name == "night" and split == "train":
+        base = _NIGHT_TRAIN_BASE
     return base + index + seed * 100_000_000
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from harness.datasets.synthtrack.appearance import Appearance, draw_appearance
 from harness.datasets.synthtrack.body import Body, draw_body, pose_points
 from harness.datasets.synthtrack.camera import Camera, draw_camera
-from harness.datasets.synthtrack.degrade import Degradation, draw_degradation
+from harness.datasets.synthtrack.degrade import USUAL, Degradation, Look, draw_degradation
 from harness.datasets.synthtrack.motion import SPEEDS, Motion, draw_motion, evaluate, smooth
 from harness.datasets.synthtrack.presets import Difficulty
 
@@ -123,7 +123,7 @@ class Scene:
         return (np.arange(self.frames) + 0.5) / self.rate
 
 
-def draw_scene(seed: int, *, size: tuple[int, int], frames: int, difficulty: Difficulty) -> Scene:
+def draw_scene(seed: int, *, size: tuple[int, int], frames: int, difficulty: Difficulty, look: Look = USUAL) -> Scene:
     """Draw a whole scene; each aspect has its own child generator, so that a change in one does not move the others."""
     layout, bodies, motions, camera_draws, looks, degradations, objects = (
         np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(7)
@@ -158,7 +158,7 @@ def draw_scene(seed: int, *, size: tuple[int, int], frames: int, difficulty: Dif
     light = np.array([np.sin(angle) * 0.8, -0.65, 0.75])
     return Scene(
         seed, size, frames, rate, shutter, camera, tuple(people), slabs, light / np.linalg.norm(light),
-        draw_degradation(degradations), difficulty.hues,
+        draw_degradation(degradations, look), difficulty.hues,
     )  # fmt: skip
 
 
