@@ -112,8 +112,8 @@ def difficulty_of(split: str) -> Difficulty:
 def sequence_seed(preset: Preset, split: str, index: int, *, seed: int = 0) -> int:
     """The seed of one sequence; seeds, not files, define a split.
 
-    The night's val shows the standard one's scenes, so that what a look costs can be seen scene by scene; its train does
-    not, for who adapts has no pictures of the same scene in both looks.
+    The night's val shows the standard one's scenes, so that what a look costs can be seen scene by scene; its train
+    does not, for who adapts has no pictures of the same scene in both looks.
 
     >>> sequence_seed(PRESETS["mini"], "val", 3)
     20000003
