@@ -120,6 +120,23 @@ def test_verdicts_and_p_on_either_side_of_the_line() -> None:
     assert apart([near], [near], "total").p == 1.0
 
 
+def test_the_short_answer_says_what_falls_to_the_correction() -> None:
+    found = answered()
+    first = found.answers[0]
+    (better,) = first.headline
+    assert first.firm(better.arm) and "| **yes** |" in study_markdown(found, {})
+    doubtful = replace(first, compared=(replace(better, p_holm=0.2), *first.compared[1:]))
+    assert not doubtful.firm(better.arm)
+    text = study_markdown(replace(found, answers=(doubtful, *found.answers[1:])), {})
+    assert "| yes, but not after Holm |" in text and "Answer: yes, but not after Holm." in text
+    worse = replace(better, verdict="no", p_holm=0.2)
+    other = replace(worse, baseline="other", p_holm=0.001)
+    refused = replace(first, verdicts={better.arm: "no"}, compared=(worse,))
+    assert not refused.firm(better.arm)
+    assert replace(refused, compared=(worse, other)).firm(better.arm), "one firm no is enough"
+    assert replace(refused, cheaper={better.arm: "no"}).firm(better.arm)
+
+
 def test_seeds_that_overlap_are_said() -> None:
     low, high = [drawn([50.0, 52.0] * 9), drawn([53.0, 55.0] * 9)], [drawn([52.0, 54.0] * 9), drawn([57.0, 59.0] * 9)]
     values = [arm_value(runs, "total").runs for runs in (low, high)]

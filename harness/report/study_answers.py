@@ -72,6 +72,14 @@ class Answer:
         place = place_named(self.question.headline)
         return tuple(each for each in self.compared if each.place == place)
 
+    def firm(self, arm: str) -> bool:
+        """Whether an arm's verdict stands after Holm's correction: every difference of a yes, any one of a no."""
+        found = self.verdicts[arm]
+        same = [each.survives for each in self.headline if each.arm == arm and each.verdict == found]
+        if found == NO:
+            return any(same) or self.cheaper.get(arm) == NO
+        return all(same)
+
 
 @dataclass(frozen=True)
 class StudyAnswers:

@@ -92,12 +92,13 @@ def _in_short(found: StudyAnswers, answer: Answer) -> str:
 def _summary(found: StudyAnswers, answer: Answer) -> str:
     if not answer.verdicts:
         return "not run yet"
-    if len(answer.verdicts) == 1:
-        return f"**{next(iter(answer.verdicts.values()))}**"
     by_verdict: dict[str, list[str]] = {}
     for arm, verdict in answer.verdicts.items():
-        by_verdict.setdefault(verdict, []).append(found.study.title_of(arm))
-    return "; ".join(f"**{verdict}** ({' · '.join(names)})" for verdict, names in by_verdict.items())
+        said = f"**{verdict}**" if answer.firm(arm) else f"{verdict}, but not after Holm"
+        by_verdict.setdefault(said, []).append(found.study.title_of(arm))
+    if len(answer.verdicts) == 1:
+        return next(iter(by_verdict))
+    return "; ".join(f"{said} ({' · '.join(names)})" for said, names in by_verdict.items())
 
 
 def _question(found: StudyAnswers, answer: Answer, figure: str | None) -> list[str]:
