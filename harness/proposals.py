@@ -1,6 +1,6 @@
 """Where a detector might have put a person's box: RMPE's pose-guided proposals, as released (seed002_rest.md 1.4).
 
-The released model has one Gaussian per side for everybody; `fitted` estimates it from any detector's boxes.
+The released model has one Gaussian per side for everybody; another detector's means and deviations make another model.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["RELEASED", "ProposalModel", "clipped_offsets", "fitted", "inner_patch", "proposal"]
+__all__ = ["RELEASED", "ProposalModel", "clipped_offsets", "inner_patch", "proposal"]
 
 Floats = NDArray[np.float64]
 
@@ -68,17 +68,3 @@ def clipped_offsets(box: Floats, offsets: Floats, size: tuple[float, float]) -> 
     low = np.maximum(1, np.minimum(box[:2] + offsets[:2] * sides, last))
     high = np.minimum(np.maximum(low + 2, box[2:] + offsets[2:] * sides), last)
     return np.concatenate([low, high])
-
-
-def fitted(true: Floats, found: Floats, *, inner: float = 0.0) -> ProposalModel:
-    """The model of a detector from boxes (N,4) it found and the true ones they belong to.
-
-    >>> true = np.array([[0.0, 0.0, 10.0, 20.0], [0.0, 0.0, 10.0, 20.0]])
-    >>> fitted(true, true + np.array([[1.0, 0, 0, 0], [3.0, 0, 0, 0]])).means
-    (0.2, 0.0, 0.0, 0.0)
-    """
-    sides = np.tile(true[:, 2:] - true[:, :2], 2)
-    offsets = (found - true) / sides
-    return ProposalModel(
-        tuple(offsets.mean(axis=0).tolist()), tuple(offsets.std(axis=0, ddof=min(len(true) - 1, 1)).tolist()), inner
-    )

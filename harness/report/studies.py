@@ -151,6 +151,8 @@ def place_named(name: str) -> Place:
 
     >>> place_named("speed:medium/Wrist")
     Place(title='speed: medium, Wrist', slice='speed:medium', column='Wrist')
+    >>> place_named("all/Head")
+    Place(title='head', slice='all', column='Head')
     """
     if name in PLACES:
         return PLACES[name]
@@ -164,7 +166,10 @@ def place_named(name: str) -> Place:
         parts = slice_named(slice_name)
         if len(parts) == 1 and bin_name not in parts[0].bins:
             raise UsageError(f"place '{name}': slice '{slice_name}' has the bins {', '.join(parts[0].bins)}")
-    title = label.replace("_", " ").replace(":", ": ") + (f", {column.replace('_', ' ')}" if column else "")
+    joint = column.replace("_", " ")
+    if label == "all":
+        return Place(joint.lower() or "overall", label, column or TOTAL)
+    title = label.replace("_", " ").replace(":", ": ") + (f", {joint}" if joint else "")
     return Place(title, label, column or TOTAL)
 
 
