@@ -198,8 +198,25 @@ def test_missing_arms_wrong_counts_and_other_boxes_are_told() -> None:
         chosen(study(), [stored("a", "seed 0"), stored("a", "seed 1")])
     assert "b" not in chosen(study(), [stored("a", "seed 0")], missing_ok=True)
     other = stored("b", boxes=BoxesUsed("detector.json", "sha256:11", 9))
-    with pytest.raises(DataError, match="cannot be compared"):
-        chosen(study(), [stored("a", "seed 0"), stored("a", "seed 1"), other, stored("c")])
+    mixed = [stored("a", "seed 0"), stored("a", "seed 1"), other, stored("c")]
+    with pytest.raises(DataError, match=r"question 'better': .*boxes differ.*detector.json .*across_boxes"):
+        chosen(study(), mixed)
+    questions = tuple(replace(each, across_boxes=True) for each in study().questions)
+    assert len(chosen(replace(study(), questions=questions), mixed)) == 3
+    relabelled = replace(other.record, dataset=replace(other.record.dataset, fingerprint="sha256:99"))
+    with pytest.raises(DataError, match="labels or protocol differ"):
+        chosen(replace(study(), questions=questions), [*mixed[:2], replace(other, record=relabelled), mixed[3]])
+
+
+def test_a_question_across_boxes_says_which_each_arm_had() -> None:
+    found = answered()
+    plain = study_markdown(found, {})
+    assert "rank nothing" not in plain and "| boxes" not in plain
+    first = found.answers[0]
+    across = replace(first, question=replace(first.question, across_boxes=True))
+    boxless = [replace(run, record=replace(run.record, boxes=BoxesUsed("none", None, 9))) for run in found.runs["a"]]
+    text = study_markdown(replace(found, answers=(across,), runs={**found.runs, "a": boxless}), {})
+    assert "rank nothing" in text and "no boxes (whole frames)" in text and " truth |" in text
 
 
 @pytest.mark.parametrize(

@@ -26,10 +26,16 @@ class Ground:
     probe: str = ""
 
     def __str__(self) -> str:
-        boxes = f"{self.boxes} ({short(self.boxes_sha256)})" if self.boxes_sha256 else self.boxes
-        given = "no boxes (whole frames)" if self.boxes == "none" else f"boxes: {boxes}"
+        given = self.boxes_in_words if self.boxes == "none" else f"boxes: {self.boxes_in_words}"
         text = f"{self.dataset} {self.split} ({short(self.fingerprint)}), protocol {self.protocol}, {given}"
         return f"{text}, probe: {self.probe}" if self.probe else text
+
+    @property
+    def boxes_in_words(self) -> str:
+        """What people were looked for in: truth, a detector's file, or nothing."""
+        if self.boxes == "none":
+            return "no boxes (whole frames)"
+        return f"{self.boxes} ({short(self.boxes_sha256)})" if self.boxes_sha256 else self.boxes
 
 
 def ground_of(record: RunRecord) -> Ground:

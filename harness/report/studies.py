@@ -21,6 +21,7 @@
     baselines = ["hrnet"]                     # every arm is compared with each; `against.fami = [...]` adds its own
     margin = 0.0                              # "yes" when the interval of the difference lies above -margin
     cheaper = "multiply_adds"                 # also asked: does it cost less? (or parameters, clips_per_second)
+    across_boxes = true                       # arms with other boxes, or none, may be compared, and the page says so
     note = "One sentence of what the reader should know."
 
 A selector's words must all hold; `*` and `?` are wildcards. Only whole runs are chosen, and only those whose `request`
@@ -105,6 +106,7 @@ class Question:
     against: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     margin: float = 0.0
     cheaper: str = ""
+    across_boxes: bool = False
     places: tuple[str, ...] = ()
     headline: str = "overall"
     note: str = ""
@@ -118,6 +120,11 @@ class Question:
             for baseline in dict.fromkeys((*self.against.get(arm, ()), *self.baselines))
             if baseline != arm
         )
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """Every arm that takes part."""
+        return tuple(dict.fromkeys(arm for pair in self.pairs for arm in pair))
 
 
 @dataclass(frozen=True)

@@ -106,6 +106,10 @@ def _question(found: StudyAnswers, answer: Answer, figure: str | None) -> list[s
     blocks = [f'<a id="{question.name.lower()}"></a>\n\n## {question.ask}', f"Answer: {_summary(found, answer)}."]
     if question.note:
         blocks.append(question.note.strip())
+    if question.across_boxes:
+        blocks.append(
+            "The arms were not given the same boxes: differences hold what boxes are worth, and rank nothing."
+        )
     if answer.lacking:
         lacking = ", ".join(found.study.title_of(name) for name in answer.lacking)
         blocks.append(f"Not run yet, and left out: {lacking}.")
@@ -141,8 +145,9 @@ def _arm_table(found: StudyAnswers, answer: Answer) -> Table:
     names = list(dict.fromkeys(name for each in answer.compared for name in (each.baseline, each.arm)))
     places = [place_named(name) for name in found.study.places_of(answer.question)]
     places = [place for place in places if any(place in found.values[name] for name in names)]
+    boxes = (Column("boxes", "boxes"),) if answer.question.across_boxes else ()
     columns = (
-        Column("seeds", "runs", digits=0), *(Column(place.title, place.title) for place in places),
+        *boxes, Column("seeds", "runs", digits=0), *(Column(place.title, place.title) for place in places),
         Column("spread", "seeds, overall" if places[0].title == "overall" else f"seeds, {places[0].title}"),
         *(column for column in _COST_COLUMNS if column.name in found.study.costs),
     )  # fmt: skip
@@ -150,6 +155,7 @@ def _arm_table(found: StudyAnswers, answer: Answer) -> Table:
     for name in names:
         values, costs = found.values[name], found.costs[name]
         cells: dict[str, Cell] = {place.title: _bounded(values.get(place)) for place in places}
+        cells["boxes"] = ", ".join(dict.fromkeys(ground_of(run.record).boxes_in_words for run in found.runs[name]))
         cells |= {"seeds": len(found.runs[name]), "spread": _spread(values.get(places[0])), **_cost_cells(costs)}
         rows.append(Row(found.study.title_of(name), cells, facts={"arm": name}))
     return Table("AP of the arms, percent", columns, (Section("", tuple(rows)),), first="Arm")

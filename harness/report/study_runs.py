@@ -17,7 +17,7 @@ from harness.predictions import read_parquet
 from harness.records import RunRecord
 from harness.reopen import reopen, same_sequences
 from harness.report.comparable import ground_of
-from harness.report.studies import Arm, Selector, Study
+from harness.report.studies import Arm, Question, Selector, Study
 from harness.results import StoredRun, write_atomically
 from harness.scoring.arms import Drawn, draw
 from harness.scoring.matched import match_run
@@ -63,7 +63,7 @@ def chosen(study: Study, runs: Sequence[StoredRun], *, missing_ok: bool = False)
     number of runs is not its `seeds`, or where runs cannot be compared.
     """
     own = [run for run in runs if (run.record.dataset.name, run.record.dataset.split) == (study.dataset, study.split)]
-    named = dict.fromkeys(arm for question in study.questions for pair in question.pairs for arm in pair)
+    named = dict.fromkeys(arm for question in study.questions for arm in question.named)
     found = {name: _of_arm(study.arms[name], own) for name in named}
     if (lacking := [name for name, each in found.items() if not each]) and not missing_ok:
         example = study.arms[lacking[0]].runs[0]
@@ -77,7 +77,10 @@ def chosen(study: Study, runs: Sequence[StoredRun], *, missing_ok: bool = False)
         if each and seeds is not None and len(each) != seeds and not (missing_ok and len(each) < seeds):
             ids = listed([run.id for run in each], limit=4)
             raise DataError(f"arm '{name}' should have {seeds} runs, its selectors find {len(each)}: {ids}")
-    _check_ground([run for each in found.values() for run in each])
+    _check_labels([run for each in found.values() for run in each])
+    for question in study.questions:
+        if not question.across_boxes:
+            _check_boxes(question, [run for name in question.named for run in found[name]])
     return {name: each for name, each in found.items() if each}
 
 
@@ -136,14 +139,23 @@ def _of_arm(arm: Arm, runs: Sequence[StoredRun]) -> list[StoredRun]:
     return [run for run in runs if any(fits(selector, run.record) for selector in arm.runs)]
 
 
-def _check_ground(runs: Sequence[StoredRun]) -> None:
-    """Probes may differ, since a selector must ask for them; data, labels, protocol and boxes may not."""
-    grounds: dict[tuple[str | None, ...], str] = {}
+def _check_labels(runs: Sequence[StoredRun]) -> None:
+    """Probes may differ, since a selector must ask for them; data, labels and protocol may not."""
+    grounds: dict[tuple[str, str], str] = {}
     for run in runs:
         ground = ground_of(run.record)
-        grounds.setdefault((ground.fingerprint, ground.protocol, ground.boxes, ground.boxes_sha256), run.id)
+        grounds.setdefault((ground.fingerprint, ground.protocol), run.id)
     if len(grounds) > 1:
-        raise DataError(f"runs that cannot be compared (labels or boxes differ): {listed(list(grounds.values()))}")
+        raise DataError(f"runs that cannot be compared (labels or protocol differ): {listed(list(grounds.values()))}")
+
+
+def _check_boxes(question: Question, runs: Sequence[StoredRun]) -> None:
+    found = {ground_of(run.record).boxes_in_words: run.id for run in runs}
+    if len(found) > 1:
+        raise DataError(
+            f"question '{question.name}': runs that cannot be compared (boxes differ): "
+            f"{listed([f'{run} ({boxes})' for boxes, run in found.items()])}; across_boxes = true would allow it"
+        )
 
 
 def _check_record(run: StoredRun, label: str, drawn: Drawn) -> None:
