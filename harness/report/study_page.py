@@ -208,7 +208,8 @@ def _runs(found: StudyAnswers) -> str:
     lines = ["| Arm | Runs |", "|:--|:--|"]
     for name, runs in found.runs.items():
         ids = ", ".join(f"`{run.id}`" + (f" ({run.record.label})" if run.record.label else "") for run in runs)
-        lines.append(f"| {found.study.title_of(name)} | {ids} |")
+        title = found.study.title_of(name).replace("|", r"\|")
+        lines.append(f"| {title} | {ids} |")
     return "\n".join(lines)
 
 
