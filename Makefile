@@ -84,6 +84,8 @@ reports: $(STAMP)
 	$(BIN)/harness table --results results/reference --verify > /dev/null
 	$(BIN)/harness report plots hrnet fami dcpose copy_previous mean_pose --results results/reference --predictions -o reports/reference
 	$(BIN)/harness report study reports/claims.toml --missing-ok --results results/reference --results results/claims
+	$(BIN)/harness report study reports/adaptation.toml --results results/claims
+	$(BIN)/harness report probes --results results/probes -o reports/probes
 	$(BIN)/python docs/generate.py
 
 docs: $(STAMP)
