@@ -6,6 +6,7 @@ from itertools import pairwise
 import numpy as np
 import poseval_goldens as goldens
 import pytest
+import small_scenes as small
 
 from harness.errors import DataError
 from harness.scoring import match, score
@@ -135,6 +136,33 @@ def test_hota_rows_are_percent_and_ordered():
     assert 1 < found["hota"]["total"] <= 100
     rows = [(row.metric, row.joint) for row in scores.select(slice="all").entries]
     assert all(first != second for first, second in pairwise(rows))
+
+
+def test_the_tracks_of_a_crowd_are_kept_apart():
+    """As many people as joints and more: sixteen in three frames, one of whom changes his id in the last.
+
+    Fifteen are whole, 3 x 3 / 3 for each of 3 matches; the last has runs of two frames and one, (2 x 2 + 1 x 1) / 3.
+    """
+    people = [(frame, track, small.pose(100 + 400 * track, 50)) for frame in range(3) for track in range(16)]
+    sequences = (small.sequence(people),)
+    found = [(frame, 99 if (frame, track) == (2, 15) else track, pose) for frame, track, pose in people]
+    values = hota(count_hota(posetrack21_scene(sequences, small.predictions(found, sequences))))
+    expected = (15 * 9 / 3 + (4 + 1) / 3) / 48
+    for name in ("assa", "fraga", "assre"):
+        assert values.mean_over_alphas(name) == pytest.approx(np.full(16, expected)), name
+    assert values.mean_over_alphas("asspr") == pytest.approx(np.full(16, 1.0))
+    assert values.mean_over_alphas("deta") == pytest.approx(np.full(16, 1.0))
+
+
+def test_tracking_can_be_left_out():
+    sequences, predictions = goldens.load("tiny")
+    whole, alone = (
+        score(sequences, predictions, protocol="posetrack21", per_sequence=True, tracking=tracking)
+        for tracking in (True, False)
+    )
+    assert {row.metric for row in alone.entries} == set(METRICS.values())
+    kept = [row for row in whole.entries if row.metric in METRICS.values()]
+    assert repr(kept) == repr(list(alone.entries)) and len(kept) < len(whole.entries)
 
 
 def test_perfect_tracks_score_a_hundred():
