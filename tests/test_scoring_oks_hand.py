@@ -109,6 +109,32 @@ def ap_of_a_miss_and_a_hit():
     return HALF / 2
 
 
+@pytest.mark.parametrize("sigmas", [OKS_SIGMAS, dict.fromkeys(OKS_SIGMAS, 0.03)])
+@pytest.mark.parametrize("shift", [2.0, 5.0, 12.0])
+def test_a_joint_alone_has_the_width_of_its_own_sigma(shift, sigmas):
+    """All joints are off by as much; each passes as many of the ten thresholds as its sigma lets it."""
+    found = scored([HERE], [HERE + np.array([shift, 0.0])], options=OksOptions(per_joint=True, sigmas=sigmas))
+    assert found.facts["oks"]["sigmas"] == sigmas
+    for name, value in oks_json(found)["joints"].items():
+        similar = math.exp(-(shift**2) / (2 * sigmas[name]) ** 2 / (0.53 * 200 * 200) / 2)
+        passed = sum(similar >= threshold for threshold in np.linspace(0.5, 0.95, 10))
+        assert value == pytest.approx(10 * passed), name
+
+
+def test_who_is_occluded_counts_where_the_labels_do_not_say():
+    """Flags: the nose is hidden, and predicted far off. Left out, the rest is right; without flags it costs 1/15."""
+    off = HERE.copy()
+    off[POSETRACK17.index("nose")] += 500
+    visible = np.zeros((1, 17), dtype=bool)
+    visible[:, small.BODY] = True
+    visible[:, POSETRACK17.index("nose")] = False
+    hidden, unknown = (
+        scored([HERE], [off], visible=flags, options=OksOptions(occluded=False)) for flags in (visible, None)
+    )
+    assert (hidden.value("ap"), unknown.value("ap")) == (pytest.approx(100), pytest.approx(90))
+    assert scored([HERE], [off], visible=visible).value("ap") == pytest.approx(90)
+
+
 @pytest.mark.parametrize("use_area", [False, True])
 @pytest.mark.parametrize("shift", [4.0, 9.0, 14.0])
 def test_without_a_box_the_joints_span_the_area(use_area, shift):
@@ -124,6 +150,11 @@ def test_without_a_box_the_joints_span_the_area(use_area, shift):
     assert given.value("ar") == pytest.approx(100 * np.mean(hits) / 2)
     told = np.array([[100.0, 50, 240, 80], [700.0, 50, 980, 110]])
     assert repr(given.entries) == repr(scored(truth, found, boxes=told, options=options).entries)
+    half, wide = boxes.copy(), told.copy()  # whose box is known keeps it
+    half[0] = wide[0] = (0, 0, 600, 600)
+    assert repr(scored(truth, found, boxes=half, options=options).entries) == repr(
+        scored(truth, found, boxes=wide, options=options).entries
+    )
 
 
 def similarity(shift, area):
@@ -131,6 +162,7 @@ def similarity(shift, area):
     return sum(terms) / len(terms)
 
 
+@pytest.mark.filterwarnings("error")
 def test_people_are_medium_or_large_by_their_box():
     """0.53 of 50 x 50 px is medium (32 x 32 to 96 x 96), 0.53 of 200 x 200 large, and that one is not found."""
     boxes = np.array([[100.0, 50, 150, 100], [700.0, 50, 900, 250]])
@@ -140,6 +172,7 @@ def test_people_are_medium_or_large_by_their_box():
     assert only["apm"] == pytest.approx(100) and only["apl"] is None and only["arl"] is None
 
 
+@pytest.mark.filterwarnings("error")
 def test_somebody_without_joints_and_box_neither_counts_nor_costs():
     nobody = [(1, joint) for joint in POSETRACK15.names]
     found = scored([HERE, THERE], [HERE], absent=nobody, boxes=np.array([[0.0, 0, 200, 200], [NAN] * 4]))

@@ -119,13 +119,14 @@ def _summary(precision: NDArray[np.float64], recall: NDArray[np.float64]) -> NDA
     """(10,) means in the order of `METRICS`; the library's own are of 20 detections, whatever was evaluated.
 
     First axis: the thresholds 0.50, 0.55 ... 0.95; the last two: people of any size, medium and large, and the one
-    limit of detections. -1 stands where there is nobody to be found.
+    limit of detections. All of a part is -1 where there is nobody to be found.
     """
     parts = []
     for table in (precision, recall):
         everyone, medium, large = (table[..., size, 0] for size in range(3))
         parts += [everyone, everyone[0], everyone[5], medium, large]
-    return np.array([part[part > -1].mean() if (part > -1).any() else np.nan for part in parts])
+    values = np.array([part.ravel().mean() for part in parts])
+    return np.where(values < 0, np.nan, values)
 
 
 def _xtcocotools() -> tuple[Any, Any]:
