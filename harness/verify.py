@@ -63,7 +63,7 @@ def verify(
     """
     record = run.record
     checks: dict[str, Iterable[Finding] | str] = {"record": _check_record(run)}
-    checks["predictions"] = _check_predictions(run) if record.predictions else "the record names no predictions"
+    checks["predictions"] = _check_predictions(run)
     checks["weights"] = _check_weights(record, weights)
     checks["data"] = _check_data(record, fingerprint)
     if record.dataset.images_fingerprint is not None:
@@ -86,14 +86,16 @@ def _check_record(run: StoredRun) -> Iterable[Finding]:
         yield Finding("record", f"it lies in the folder {run.folder.name}, the record says {run.id}")
 
 
-def _check_predictions(run: StoredRun) -> Iterable[Finding]:
+def _check_predictions(run: StoredRun) -> Iterable[Finding] | str:
     path, stored = run.predictions_path, run.record.predictions
     if path is None or stored is None:
-        return
+        return "the record names no predictions"
     if not path.is_file():
-        yield Finding("predictions", f"{path} is missing")
-    elif (found := file_sha256(path)) != stored.sha256:
-        yield Finding("predictions", f"{path} changed: expected {stored.sha256}, found {found}")
+        return [Finding("predictions", f"{path} is missing")]
+    found = file_sha256(path)
+    if found == stored.sha256:
+        return []
+    return [Finding("predictions", f"{path} changed: expected {stored.sha256}, found {found}")]
 
 
 def _check_weights(record: RunRecord, weights: Path | None) -> Iterable[Finding] | str:

@@ -213,6 +213,8 @@ def test_layouts_are_recognised(root, tmp_path):
     (root / "annotations" / "val").mkdir(parents=True)
     (root / "annotations" / "val" / "a.json").write_text('{"annolist": []}')
     assert recognised(root) == "posetrack17" and found(root)[1]["no-frames"] == 1
+    (root / "annotations" / "val" / "a.json").write_text("{")  # where nothing can be read, the place decides
+    assert recognised(root) == "posetrack18"
 
 
 def test_a_coco_conversion_of_posetrack17_is_recognised(root):
@@ -245,6 +247,25 @@ def test_what_is_not_there_is_said(root):
         check_data(root, name="posetrak")
     report, kinds = found(root, name="posetrack21", splits=("train",))
     assert kinds == {"no-labels": 1} and not report.usable
+    report, kinds = found(root / "images", name="posetrack18")
+    assert kinds == {"no-labels": 1} and "looked for annotations/*, " in report.findings[0].found
+
+
+def test_a_test_split_without_labels_and_images_is_missing(root):
+    """Every image folder is of a video that the val labels name, so none is left for the test split."""
+    report, kinds = found(root, name="posetrack17", splits=("test",))
+    assert kinds == {"no-labels": 1} and report.findings[0].record == "split test"
+
+
+def test_two_videos_of_one_name_in_a_merged_file_are_malformed(root):
+    content = label_file(FIRST)
+    content["images"][2]["file_name"] = f"images/elsewhere/{FIRST}/000002.jpg"
+    (root / "merged").mkdir()
+    (root / "merged" / "posetrack_val.json").write_text(json.dumps(content))
+    report, kinds = found(root / "merged", name="posetrack18", images="none")
+    assert kinds["malformed"] == 1 and not report.usable
+    (finding,) = (finding for finding in report.findings if finding.kind == "malformed")
+    assert finding.record == "split val" and f"two image folders are named '{FIRST}'" in finding.found
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="needs the real samples beside the checkout")

@@ -11,8 +11,8 @@ from harness.datasets import datasets, open_dataset
 from harness.datasets.convert import convert_data
 from harness.datasets.label_files import read_folder
 from harness.datasets.translation import image_id
-from harness.datasets.writing import side
-from harness.errors import DataError, UsageError
+from harness.datasets.writing import side, write_json
+from harness.errors import DataError, HarnessError, UsageError
 from harness.predictions import import_json
 from harness.scoring import score
 from harness.skeletons import POSETRACK15, POSETRACK17
@@ -348,3 +348,86 @@ def test_the_command_prints_what_the_target_has_no_place_for(harness, tmp_path):
         "data", "convert", tmp_path / "out", "-o", tmp_path / "back", "--to", "posetrack18", "--images", "none"
     )
     assert nothing.code == 0 and nothing.out.strip() == ""
+
+
+def test_values_of_an_odd_form_come_back_by_way_of_posetrack17(tmp_path):
+    """Scores, a person without a track, a head box a bit too wide, and flags for joints that are not annotated."""
+
+    def odd(document):
+        person = document["annotations"][0]
+        del person["track_id"]
+        person |= {"score": 0.75, "scores": [joint / 32 for joint in range(17)], "visibility": [2] * 16 + [1]}
+        person["bbox_head"] = [0.1, 1, 0.20000000000000004, 4]  # 0.2 leads to the same corner
+
+    before = small(tmp_path / "in", odd)
+    chain(tmp_path / "in", tmp_path, "posetrack17", "posetrack18", name="posetrack18", images="none")
+    person = read(tmp_path / f"0/annotations/val/{VIDEO}.json")["annolist"][1]["annorect"][0]
+    assert person["score"] == [0.75] and "track_id" not in person and person["x2"] == [0.1 + 0.2]
+    points = {point["id"][0]: point for point in person["annopoints"][0]["point"]}
+    nose = points[POSETRACK15.index("nose")]
+    assert nose["score"] == [POSETRACK17.index("nose") / 32] and nose["is_visible"] == [1]
+    assert points[POSETRACK15.index(POSETRACK17.names[16])]["is_visible"] == [0]
+    assert tidy(read(tmp_path / f"1/annotations/val/{VIDEO}.json")) == tidy(before)
+
+
+def test_flags_that_tell_no_joints_apart_are_kept_but_not_believed(tmp_path):
+    """Every point of a PoseTrack17 file says it is visible, as in its releases: no occlusion is known of."""
+    point = [{"id": [at], "x": [5 + at], "y": [6], "is_visible": [1]} for at in (0, 3)]
+    frame = {
+        "image": [{"name": f"images/mpii/{VIDEO}/00000001.jpg"}],
+        "is_labeled": [1],
+        "annorect": [{"track_id": [2], "annopoints": [{"point": point}]}],
+    }
+    (tmp_path / "annotations/val").mkdir(parents=True)
+    (tmp_path / f"annotations/val/{VIDEO}.json").write_text(json.dumps({"annolist": [frame]}))
+    chain(tmp_path, tmp_path / "out", "posetrack18", "posetrack17", name="posetrack17", images="none")
+    (person,) = read(tmp_path / f"out/0/annotations/val/{VIDEO}.json")["annotations"]
+    flagged = {POSETRACK17.index(POSETRACK15.names[at]) for at in (0, 3)}
+    assert person["is_visible"] == [int(joint in flagged) for joint in range(17)] and "visibility" not in person
+    assert plain(read(tmp_path / f"out/1/annotations/val/{VIDEO}.json")) == plain({"annolist": [frame]})
+
+
+def test_images_numbered_from_0_in_posetrack17_count_from_0_elsewhere(tmp_path):
+    names = [f"images/mpii/{VIDEO}/{number:08d}.jpg" for number in (0, 1)]
+    frames = [{"image": [{"name": name}], "is_labeled": [0], "annorect": []} for name in names]
+    (tmp_path / "annotations/val").mkdir(parents=True)
+    (tmp_path / f"annotations/val/{VIDEO}.json").write_text(json.dumps({"annolist": frames}))
+    assert [frame.index for frame in datasets["posetrack17"].read(tmp_path, "val").sequences[0].frames] == [-1, 0]
+    chain(tmp_path, tmp_path / "out", "posetrack18", "posetrack17", name="posetrack17", images="none")
+    there = read(tmp_path / f"out/0/annotations/val/{VIDEO}.json")["images"]
+    assert [image["file_name"] for image in there] == [f"images/val/{VIDEO}/{number:06d}.jpg" for number in (0, 1)]
+    back = read(tmp_path / f"out/1/annotations/val/{VIDEO}.json")["annolist"]
+    assert [frame["image"][0]["name"] for frame in back] == names
+
+
+def test_labels_that_have_no_second_form_are_refused(tmp_path):
+    def renamed(*names):
+        return lambda document: [
+            image.update(file_name=f"images/val/{VIDEO}/{name}.jpg")
+            for image, name in zip(document["images"], names, strict=True)
+        ]
+
+    small(tmp_path / "in", renamed("000001", "01"))
+    with pytest.raises(DataError, match=r"000342_mpii_test.json: two frames have one number in their image names"):
+        convert_data(tmp_path / "in", tmp_path / "out", to="posetrack17", images="none")
+    small(tmp_path / "in", lambda document: document["images"][0].update(id=11))
+    with pytest.raises(DataError, match=r"000342_mpii_test.json: two images have one id"):
+        convert_data(tmp_path / "in", tmp_path / "out", to="posetrack17", images="none")
+    with pytest.raises(DataError, match="no labels of posetrack21 for any of train, val"):
+        convert_data(tmp_path / "in/annotations", tmp_path / "out", to="posetrack17", name="posetrack21")
+
+
+def test_a_place_that_cannot_be_written_is_named_and_left_as_it_was(tmp_path):
+    small(tmp_path / "in")
+    (tmp_path / f"in/images/val/{VIDEO}").mkdir(parents=True)
+    (tmp_path / f"in/images/val/{VIDEO}/000000.jpg").write_bytes(b"")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/images").write_text("in the way")
+    with pytest.raises(HarnessError, match=r"00000001.jpg: cannot be linked .*; use --images none"):
+        convert_data(tmp_path / "in", tmp_path / "out", to="posetrack17")
+    with pytest.raises(HarnessError, match=r"images/a.json: cannot be written"):
+        write_json({}, tmp_path / "out/images/a.json")
+    (tmp_path / "out/folder.json").mkdir()
+    with pytest.raises(HarnessError, match=r"folder.json: cannot be written"):
+        write_json({}, tmp_path / "out/folder.json")
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"images", "annotations", "folder.json"}

@@ -184,6 +184,12 @@ def test_merged_file_is_split_by_folder(tmp_path):
     assert second.truth.track_ids.tolist() == [10, 30] and second.truth.frame.tolist() == [0, 1]
 
 
+def test_folders_of_one_name_in_a_merged_file_are_refused(tmp_path):
+    images = [{"id": at, "file_name": f"{folder}/x/000000.jpg"} for at, folder in enumerate(("mpii", "bonn"))]
+    with pytest.raises(DataError, match=r"000342_mpii_test.json: two image folders are named 'x'"):
+        read_merged(write(tmp_path, document([person(0)], images)))
+
+
 def regions(x, y):
     return [{"id": 1, "file_name": "v/0.jpg", "ignore_regions_x": x, "ignore_regions_y": y}]
 
@@ -278,6 +284,12 @@ def test_the_cycle_collector_runs_on_after_reading(tmp_path):
     with pytest.raises(DataError):
         read(tmp_path, {"images": 3})
     assert gc.isenabled()
+    gc.disable()
+    try:
+        read(tmp_path, document([person()]))
+        assert not gc.isenabled()  # who stopped it starts it again
+    finally:
+        gc.enable()
 
 
 def test_truncated_gzip_is_named(tmp_path):

@@ -1,6 +1,7 @@
 """The three readers over small folders made here, and over the real samples beside the checkout where there are any."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -9,7 +10,8 @@ import pytest
 
 from harness.datasets import Frame, open_dataset
 from harness.datasets.fingerprint import fingerprint
-from harness.datasets.images import image_size, images_fingerprint, missing_images, without
+from harness.datasets.images import image_size, images_fingerprint, missing_images, relocated, without
+from harness.datasets.label_files import read_folder
 from harness.datasets.posetrack21 import read_posetrack21
 from harness.errors import DataError, UsageError
 from harness.skeletons import POSETRACK17
@@ -192,6 +194,46 @@ def test_ambiguous_labels_are_refused(posetrack18):
     (posetrack18 / "annotations" / "val" / f"{VIDEOS[0]}.json.gz").write_bytes(b"")
     with pytest.raises(DataError, match=r"as .json and as .json.gz"):
         open_dataset("posetrack18", "val", root=posetrack18)
+    for name in ("a", "b"):
+        write(posetrack18 / f"annotations/{name}_posetrack18_train.json", labels(["images/train/a/1.jpg"]))
+    with pytest.raises(DataError, match=r"several .* for split 'train': annotations/a_.*, annotations/b_.*; keep one"):
+        open_dataset("posetrack18", "train", root=posetrack18)
+
+
+def test_a_data_set_says_what_it_lacks(tmp_path):
+    with pytest.raises(DataError, match=r"'posetrack18' needs --data-root DIR .*Registration at https://posetrack.net"):
+        open_dataset("posetrack18", "val")
+    nothing = {"images": [], "annotations": [], "categories": labels([])["categories"]}
+    write(tmp_path / "posetrack_val.json", nothing)
+    with pytest.raises(DataError, match="no sequences of split 'val' found for posetrack21; expected train, val"):
+        open_dataset("posetrack21", "val", root=tmp_path)
+
+
+def test_a_folder_of_labels_is_read_or_said_to_hold_none(posetrack18):
+    folder = posetrack18 / "annotations/val"
+    assert [sequence.name for sequence in read_folder(folder)] == sorted(VIDEOS)
+    with pytest.raises(DataError, match=r"images: holds no .json or .json.gz label files"):
+        read_folder(posetrack18 / "images")
+    with pytest.raises(DataError, match="nowhere: no such folder; expected one label file per sequence"):
+        read_folder(folder / "nowhere")
+
+
+def test_posetrack21_falls_back_to_the_merged_file(tmp_path):
+    write(tmp_path / "posetrack_val.json", labels([f"images/val/{video}/000002.jpg" for video in VIDEOS]))
+    dataset = open_dataset("posetrack21", "val", root=tmp_path)
+    assert [sequence.name for sequence in dataset.sequences] == sorted(VIDEOS)
+    assert [frame.index for sequence in dataset.sequences for frame in sequence.frames] == [2, 2]
+    assert [len(sequence.truth) for sequence in dataset.sequences] == [0, 1]
+
+
+def test_images_are_named_as_the_disk_has_them(posetrack18):
+    (sequence, _) = open_dataset("posetrack18", "val", root=posetrack18).sequences
+    there = sequence.frames[0].image
+    assert relocated(sequence, posetrack18, (("other/", "images/"),)).frames == sequence.frames  # none applies
+    bare = replace(sequence, frames=(Frame(there.removeprefix("images/"), 0, 0),))
+    for prefixes in ((("", "photos/"), ("", "images/")), (("", "x" * 300 + "/"), ("", "images/"))):
+        assert relocated(bare, posetrack18, prefixes).frames[0].image == there
+    assert relocated(bare, posetrack18, (("", "photos/"),)).frames[0].image == f"photos/{bare.frames[0].image}"
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd.1", "/etc/1.jpg", "images/../../1.jpg"])

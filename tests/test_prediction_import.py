@@ -99,6 +99,20 @@ def test_predictions_of_other_frames_are_refused(tmp_path, truth):
         imported(tmp_path, truth, frames, [person(0)])
 
 
+def test_frames_that_have_numbers_only_are_taken_for_the_truths(tmp_path, truth):
+    """Numbers from 0 as in the truth, from 1 as in PoseTrack17; others are of another video."""
+    people = [{"annopoints": [{"point": [{"id": [0], "x": [5], "y": [6]}]}]}]
+    (tmp_path / "p").mkdir()
+    for first in (0, 1, 100, 7):
+        frames = [{"imgnum": [first + at], "annorect": people if at == 0 else []} for at in range(3)]
+        (tmp_path / "p" / "000342_mpii_test.json").write_text(json.dumps({"annolist": frames}))
+        if first == 7:
+            with pytest.raises(DataError, match=r"\(no name, id 7 stands where .*000000.jpg, id 100 is expected\)"):
+                import_json(tmp_path / "p", truth)
+        else:
+            assert import_json(tmp_path / "p", truth).frame.tolist() == [0]
+
+
 def test_missing_files_and_frames_are_named(tmp_path, truth):
     with pytest.raises(DataError, match="no such folder"):
         import_json(tmp_path / "nowhere", truth)
@@ -109,6 +123,8 @@ def test_missing_files_and_frames_are_named(tmp_path, truth):
         imported(tmp_path, truth, images(0, 1), [])
     with pytest.raises(UsageError, match="pairing"):
         import_json(tmp_path, truth, pairing="name")
+    with pytest.raises(DataError, match="the truth has no sequences"):
+        import_json(tmp_path, ())
 
 
 def test_scores_must_be_numbers_of_the_right_count(tmp_path, truth):

@@ -1,5 +1,6 @@
 import hashlib
 import json
+import sys
 from dataclasses import fields, replace
 
 import numpy as np
@@ -8,18 +9,20 @@ import pytest
 from harness.datasets import DataSet
 from harness.datasets.layouts import read_sequence
 from harness.datasets.sequences import NO_TRACK, Frame, Sequence, Truth
-from harness.errors import DataError, UsageError
+from harness.errors import DataError, HarnessError, UsageError
 from harness.predictions import (
     Predictions,
+    by_sequence,
     concatenate,
     export_json,
     import_json,
+    only,
     person_numbers,
     read_parquet,
     truth_as_predictions,
     write_parquet,
 )
-from harness.skeletons import POSETRACK15, POSETRACK17
+from harness.skeletons import COCO17, POSETRACK15, POSETRACK17
 
 EARS = [POSETRACK17.index("left_ear"), POSETRACK17.index("right_ear")]
 
@@ -133,10 +136,42 @@ def test_unusable_parquet_is_named(tmp_path):
     pq.write_table(table.replace_schema_metadata({}), path)
     with pytest.raises(DataError, match="names no sequences"):
         read_parquet(path)
+    (key,) = (key for key in table.schema.metadata if key.startswith(b"harness"))
+    facts = json.loads(table.schema.metadata[key])
+    for header, message in (
+        (b"{", "its header is damaged"),
+        (b"[]", "its header is not an object"),
+        (json.dumps(facts | {"format": 2}), "format 2 with skeleton posetrack17 is not known here"),
+        (json.dumps(facts | {"skeleton": "horse"}), "format 1 with skeleton horse is not known here"),
+    ):
+        pq.write_table(table.replace_schema_metadata({key: header}), path)
+        with pytest.raises(DataError, match=rf"a.parquet: {message}"):
+            read_parquet(path)
+    pq.write_table(table.set_column(table.column_names.index("person"), "person", [[0, 1, 5, 0, 0]]), path)
+    with pytest.raises(DataError, match="people of a frame are not numbered 0, 1, 2"):
+        read_parquet(path)
 
 
-def parts():
-    ours = predictions()
+def test_files_that_cannot_be_written_are_named_and_leave_nothing(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    (tmp_path / "a.parquet").mkdir()
+    for path in (tmp_path / "file/a.parquet", tmp_path / "a.parquet"):
+        with pytest.raises(HarnessError, match=rf"{path.name}: cannot be written"):
+            write_parquet(predictions(), path)
+    (tmp_path / "out/000001_mpii_test.json").mkdir(parents=True)
+    with pytest.raises(HarnessError, match=r"000001_mpii_test.json: cannot be written"):
+        export_json(predictions(), SEQUENCES, tmp_path / "out")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["000001_mpii_test.json", "a.parquet", "file", "out"]
+
+
+def test_a_missing_pyarrow_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(HarnessError, match=r"pyarrow cannot be loaded .*constraints.txt"):
+        write_parquet(predictions(), tmp_path / "a.parquet")
+
+
+def parts(ours=None):
+    ours = ours or predictions()
     for number, name in enumerate(ours.sequence_names):
         rows = ours.sequence == number
         columns = {
@@ -154,6 +189,23 @@ def test_concatenation_of_single_sequences():
         concatenate([first, first])
     with pytest.raises(DataError, match="no predictions"):
         concatenate([])
+    other = replace(first, sequence_names=("x",), skeleton=COCO17)
+    with pytest.raises(DataError, match="different skeletons cannot be put together: coco17, posetrack17"):
+        concatenate([first, other])
+
+
+def test_parts_of_predictions():
+    """People 1, 2 and 4 of (sequence, frame) (0, 1), (0, 1), (0, 3), (2, 0), (2, 2): numbered anew in their frames."""
+    ours = predictions(whole_numbers=np.array([True, False, True, False, True]))
+    assert by_sequence(ours) == list(parts(ours))
+    assert concatenate(by_sequence(ours)) == ours
+    kept = only(ours, np.array([1, 2, 4]))
+    assert kept.frame.tolist() == [1, 3, 2] and kept.sequence.tolist() == [0, 0, 2]
+    assert kept.person.tolist() == [0, 0, 0] and kept.track_ids.tolist() == [1, 2, 4]
+    assert kept.whole_numbers.tolist() == [False, True, True]
+    for name in ("joints", "scores", "present", "boxes", "box_scores"):
+        np.testing.assert_array_equal(getattr(kept, name), getattr(ours, name)[[1, 2, 4]])
+    assert only(predictions(), np.array([3])).whole_numbers is None
 
 
 @pytest.mark.parametrize("layout", ["posetrack18", "posetrack21"])
@@ -202,6 +254,15 @@ def test_unscored_joints(tmp_path):
     assert found[0, :3].tolist() == [0.5, -9999, -9999] and np.isnan(found[1:]).all()
     export_json(ours, SEQUENCES, tmp_path, layout="posetrack17")
     assert np.array_equal(import_json(tmp_path, SEQUENCES).scores, scores, equal_nan=True)
+
+
+@pytest.mark.parametrize("layout", ["posetrack17", "posetrack18"])
+def test_people_without_a_score_have_none_in_the_file(tmp_path, layout):
+    scores = predictions().box_scores
+    scores[[0, 3]] = np.nan
+    export_json(predictions(box_scores=scores), SEQUENCES, tmp_path, layout=layout)
+    assert '"score":null' not in (tmp_path / "000001_mpii_test.json").read_text()
+    np.testing.assert_array_equal(import_json(tmp_path, SEQUENCES).box_scores, scores)
 
 
 def test_export_gives_missing_track_ids_and_refuses_equal_ones(tmp_path):

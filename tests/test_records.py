@@ -160,6 +160,19 @@ def test_a_wrong_field_is_named(path: tuple[str, ...], value: object, message: s
     assert message in str(error.value)
 
 
+def test_what_a_probe_found_has_one_row_per_line_and_comes_back() -> None:
+    plain = make_record()
+    rows = [{"ap": 81.25, "dose": 0.0}, {"ap": None, "dose": 0.5}]
+    probed, bare = (replace(plain, findings=found) for found in ({"cell": "flip", "rows": rows}, {"cell": "flip"}))
+    assert '"findings"' not in dump_record(plain)
+    lines = [line.strip(" ,") for line in dump_record(probed).splitlines()]
+    assert [json.dumps(row) for row in rows] == [line for line in lines if line.startswith('{"ap"')]
+    for record in (probed, bare):
+        read, document = parse_record(dump_record(record).encode(), source="x")
+        assert read.findings == record.findings and document["digest"] == digest_of(document)
+    assert len({json.loads(dump_record(record))["digest"] for record in (plain, probed, bare)}) == 3
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b"\xff\xfe", b'{"schema": 1}', b"null", b"NaN"])
 def test_foreign_bytes_are_refused_with_the_file_named(content: bytes) -> None:
     with pytest.raises(DataError, match=r"^there\.json: "):
@@ -170,6 +183,10 @@ def test_missing_field_is_named() -> None:
     document = json.loads(dump_record(make_record()))
     del document["dataset"]["fingerprint"]
     with pytest.raises(DataError, match=r"dataset.fingerprint: missing; expected text"):
+        parse_record(json.dumps(document).encode(), source="x")
+    document = json.loads(dump_record(make_record()))
+    del document["inference"]
+    with pytest.raises(DataError, match=r"inference: missing; expected an object or null"):
         parse_record(json.dumps(document).encode(), source="x")
 
 
@@ -196,7 +213,21 @@ def test_saving_again_replaces_predictions_and_leaves_no_litter(tmp_path: Path, 
     poses.write_bytes(b"other poses")
     run = results.save(make_record(), predictions=poses)
     assert {path.name for path in run.folder.iterdir()} == {RECORD_FILE, run.record.predictions.file}  # type: ignore[union-attr]
+    for left in (f".{RECORD_FILE}.x1", ".predictions-x2"):  # by a writer that was killed
+        (run.folder / left).write_bytes(b"half")
+    again = results.save(make_record(), predictions=poses)
+    assert {path.name for path in again.folder.iterdir()} == {RECORD_FILE, again.record.predictions.file}  # type: ignore[union-attr]
     assert verify(run).sound
+
+
+def test_a_label_is_changed_where_the_run_lies(tmp_path: Path, poses: Path) -> None:
+    results = Results(tmp_path / "results")
+    before = results.save(make_record(), predictions=poses)
+    after = results.relabel(before, "seed 2")
+    assert after.record == replace(before.record, label="seed 2") and verify(after).sound
+    (before.folder / RECORD_FILE).unlink()
+    with pytest.raises(DataError, match=r"record.json: cannot be read \(No such file"):
+        read_run(before.folder)
 
 
 @pytest.mark.parametrize("name", ["..", "a/b", "", ".hidden", "a\0b", "-x"])
@@ -316,6 +347,24 @@ def test_verify_names_every_change(tmp_path: Path, poses: Path) -> None:
     messages = [str(finding) for finding in found.findings]
     assert "was edited" in messages[0] and "changed: expected sha256:" in messages[1]
     assert "1 of 3 differ: poseval ap all nose: stored 81.25" in messages[4] and "81.25000000000001" in messages[4]
+
+
+def test_verify_says_what_it_has_no_predictions_for(tmp_path: Path) -> None:
+    run = Results(tmp_path / "results").save(make_record())
+    found = verify(run, rescore=_same)
+    assert found.sound and "predictions: the record names no predictions" in found.skipped
+    assert "scores: not recomputed" in found.skipped
+
+
+def test_verify_names_scores_that_only_one_side_has(tmp_path: Path, poses: Path) -> None:
+    def rescore(record: RunRecord, predictions: Path) -> Scores:
+        return Scores((*record.scores[1:], replace(record.scores[0], metric="pckh")))
+
+    run = Results(tmp_path / "results").save(make_record(), predictions=poses)
+    (finding,) = verify(run, rescore=rescore).findings
+    said = finding.message
+    assert said.startswith("2 of 3 differ: poseval ap all nose: stored 81.25 (n_truth 360, n_predicted 355), ")
+    assert "recomputed nothing" in said and "pckh all nose: stored nothing, recomputed 81.25" in said
 
 
 def test_verify_finds_missing_predictions_and_moved_folders(tmp_path: Path, poses: Path) -> None:

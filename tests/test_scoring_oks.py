@@ -114,5 +114,6 @@ def test_missing_library_says_what_to_do(monkeypatch):
         return real(name, *rest, **options)
 
     monkeypatch.setattr(builtins, "__import__", refuse)
-    with pytest.raises(HarnessError, match="numpy 1"):
+    remedy = r"with the pinned versions .* or build it: pip install --no-binary xtcocotools xtcocotools$"
+    with pytest.raises(HarnessError, match=rf"does not load here .* built against numpy 1: install {remedy}"):
         score(*goldens.load("tiny"), protocol="oks")

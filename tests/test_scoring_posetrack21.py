@@ -6,12 +6,14 @@ from itertools import pairwise
 import numpy as np
 import poseval_goldens as goldens
 import pytest
+import small_scenes as small
 
 from harness.errors import DataError
 from harness.scoring import match, score
 from harness.scoring.average_precision import counted, precision_recall
 from harness.scoring.hota import ALPHAS, count_hota, hota
 from harness.scoring.posetrack21 import KIT_ORDER, hota_json, posetrack21_scene
+from harness.skeletons import POSETRACK15
 
 SETS = ("tiny", "small", "rawfloat", "medium", "pt18_sample", "pt18_sample_x4")
 FIELDS = {
@@ -135,6 +137,79 @@ def test_hota_rows_are_percent_and_ordered():
     assert 1 < found["hota"]["total"] <= 100
     rows = [(row.metric, row.joint) for row in scores.select(slice="all").entries]
     assert all(first != second for first, second in pairwise(rows))
+
+
+def test_the_tracks_of_a_crowd_are_kept_apart():
+    """As many people as joints and more: sixteen in three frames, one of whom changes his id in the last.
+
+    Fifteen are whole, 3 x 3 / 3 for each of 3 matches; the last has runs of two frames and one, (2 x 2 + 1 x 1) / 3.
+    """
+    people = [(frame, track, small.pose(100 + 400 * track, 50)) for frame in range(3) for track in range(16)]
+    sequences = (small.sequence(people),)
+    found = [(frame, 99 if (frame, track) == (2, 15) else track, pose) for frame, track, pose in people]
+    values = hota(count_hota(posetrack21_scene(sequences, small.predictions(found, sequences))))
+    expected = (15 * 9 / 3 + (4 + 1) / 3) / 48
+    for name in ("assa", "fraga", "assre"):
+        assert values.mean_over_alphas(name) == pytest.approx(np.full(16, expected)), name
+    assert values.mean_over_alphas("asspr") == pytest.approx(np.full(16, 1.0))
+    assert values.mean_over_alphas("deta") == pytest.approx(np.full(16, 1.0))
+
+
+def counted_by_hand(people, found, *, lacking=(), compat="official"):
+    sequences = (small.sequence(people),)
+    return count_hota(posetrack21_scene(sequences, small.predictions(found, sequences, absent=lacking)), compat=compat)
+
+
+def test_one_found_track_on_two_people_is_half_of_each():
+    """He is on each for one frame of his two: 1 / (1 + 2 - 1), all of either person, half of his own."""
+    first, second = small.pose(100, 50), small.pose(900, 50)
+    lacking = [(row, "head_top") for row in range(2)]
+    found = [(0, 7, first), (1, 7, second)]
+    values = hota(counted_by_hand([(0, 1, first), (1, 2, second)], found, lacking=lacking))
+    there = np.array([name != "head_top" for name in POSETRACK15.names])
+    for name, expected in (("assa", 1 / 2), ("assre", 1.0), ("asspr", 1 / 2), ("fraga", 1 / 2)):
+        assert values.mean_over_alphas(name)[:15] == pytest.approx(np.where(there, expected, 0.0)), name
+    assert values.true_positives[0].tolist() == [*(2 * there), 28]
+
+
+def test_a_prediction_between_two_people_is_one_of_them_and_takes_nobody_elses():
+    """One prediction 2 and 4 px from two people, another 6 px from a third: two of three are found in every joint."""
+    near, far = small.pose(100, 50), small.pose(900, 50)
+    people = [(0, 1, near), (0, 2, near + np.array([6.0, 0.0])), (0, 3, far)]
+    found = [(0, 1, near + np.array([2.0, 0.0])), (0, 2, far + np.array([6.0, 0.0]))]
+    counts = counted_by_hand(people, found)
+    assert counts.true_positives[0, 0, :15].tolist() == [2.0] * 15
+    similar = [1 - distance / 60 / 0.5001 for distance in (2.0, 6.0)]
+    assert counts.loca[0, 0, :15] == pytest.approx(np.full(15, np.mean(similar)))
+    at_the_top = counts.true_positives[0, -1, :15]  # 0.95 is more than either similarity
+    assert at_the_top.tolist() == [0.0] * 15 and counts.loca[0, -1, :15].tolist() == [1.0] * 15
+
+
+def test_sequences_without_anybody_on_one_side_are_not_charged_twice():
+    """Two frames, one person in each. Found in the first: missed once and, officially, the whole again, less itself.
+
+    Not found at all, he is missed twice; the stranger in two frames without truth is invented twice.
+    """
+    here = small.pose(100, 50)
+    people = [(0, 1, here), (1, 1, here)]
+    for found, official, fixed in (([(0, 1, here)], 2.0, 1.0), ([], 2.0, 2.0)):
+        for compat, expected in (("official", official), ("fixed", fixed)):
+            counts = counted_by_hand(people, found, compat=compat)
+            assert counts.false_negatives[0, 0, :15].tolist() == [expected] * 15
+    sequences = (small.sequence([], frames=2),)
+    scene = posetrack21_scene(sequences, small.predictions(people, sequences))
+    assert count_hota(scene).false_positives[0, 0, :15].tolist() == [2.0] * 15
+
+
+def test_tracking_can_be_left_out():
+    sequences, predictions = goldens.load("tiny")
+    whole, alone = (
+        score(sequences, predictions, protocol="posetrack21", per_sequence=True, tracking=tracking)
+        for tracking in (True, False)
+    )
+    assert {row.metric for row in alone.entries} == set(METRICS.values())
+    kept = [row for row in whole.entries if row.metric in METRICS.values()]
+    assert repr(kept) == repr(list(alone.entries)) and len(kept) < len(whole.entries)
 
 
 def test_perfect_tracks_score_a_hundred():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hand_scenes import JOINTS, random_run, sequence_of, standing
 
+from harness.datasets.sequences import NO_TRACK
 from harness.scoring.slices import Footage, slices
 from harness.scoring.slices.bins import _binned
 from harness.scoring.slices.camera import expected_positions
@@ -97,6 +98,40 @@ def test_with_images_the_camera_is_a_homography_of_the_background():
     footage = Footage(sequence, lambda _, position: views[position])
     expected = expected_positions(footage, np.array([0]), np.array([1]))
     moved = expected[0] - footage.joints[0]
+    assert moved == pytest.approx(np.tile([-8.0, -5.0], (JOINTS, 1)), abs=0.2)
+
+
+def test_pictures_that_do_not_show_the_camera_leave_it_to_the_people():
+    """A flat wall, other marks on it, a strip that has left the view: the median of three people, 7 px."""
+    random = np.random.default_rng(0)
+    import cv2
+
+    def wall(count):
+        picture = np.full((240, 320), 90, np.uint8)
+        for x, y in random.integers((20, 20), (300, 220), (count, 2)).tolist():
+            cv2.rectangle(picture, (x, y), (x + 6, y + 6), int(random.integers(120, 255)), -1)
+        return picture
+
+    texture = cv2.GaussianBlur(random.integers(0, 255, (240, 320)).astype(np.uint8), (0, 0), 2)
+    strip = np.where(np.arange(320) < 30, texture, 90).astype(np.uint8)
+    people = [(frame, track, standing(40 * track + 7.0 * frame, 900)) for frame in (0, 1) for track in range(3)]
+    sequence = sequence_of(people, size=(320, 240))
+    for views in ([wall(0), wall(0)], [wall(8), wall(8)], [strip, wall(0)]):
+        footage = Footage(sequence, lambda _, position, views=views: views[position])
+        expected = expected_positions(footage, np.arange(3), np.arange(3, 6))
+        np.testing.assert_allclose(expected - footage.joints[:3], np.broadcast_to([7.0, 0.0], (3, JOINTS, 2)))
+
+
+def test_people_whose_place_is_not_known_hide_no_background():
+    random = np.random.default_rng(0)
+    import cv2
+
+    canvas = cv2.GaussianBlur(random.integers(0, 255, (300, 400)).astype(np.uint8), (0, 0), 2)
+    views = [canvas[20:260, 20:340].copy(), canvas[25:265, 28:348].copy()]
+    nowhere = np.full((JOINTS, 2), np.nan)
+    people = [(frame, track, standing(100, 10) if track else nowhere) for frame in (0, 1) for track in range(2)]
+    footage = Footage(sequence_of(people, size=(320, 240)), lambda _, position: views[position])
+    moved = expected_positions(footage, np.array([1]), np.array([3]))[0] - footage.joints[1]
     assert moved == pytest.approx(np.tile([-8.0, -5.0], (JOINTS, 1)), abs=0.2)
 
 
@@ -220,6 +255,7 @@ def test_sharpness_falls_with_blur_and_needs_images():
     assert values[0] > 5 * values[1] > 0
     assert measured("sharpness", sequence) is None
     assert np.isnan(laplacian_variance(sharp, np.array([200.0, 200, 300, 300])))
+    assert np.isnan(laplacian_variance(sharp, np.full(4, np.nan)))
 
 
 def test_people_without_track_or_head_are_unknown_not_fast():
@@ -228,3 +264,6 @@ def test_people_without_track_or_head_are_unknown_not_fast():
     speed = measured("speed", sequence)
     assert np.isnan(speed[1]).all()
     assert not np.isnan(speed[0]).any()
+    untracked = sequence_of([(frame, NO_TRACK, standing()) for frame in range(2)])
+    assert measured("speed", untracked) is None and measured("box_motion", untracked) is None
+    assert Footage(untracked).neighbour(1).tolist() == [-1, -1]

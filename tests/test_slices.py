@@ -3,6 +3,7 @@
 import math
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,11 +13,12 @@ from hypothesis import strategies as st
 from poseval_goldens import ELSEWHERE, OWN, expected, load
 
 from harness.errors import UsageError
-from harness.scoring.entries import average_precision
+from harness.scoring import score
+from harness.scoring.entries import Entries, average_precision
 from harness.scoring.matched import match_run
 from harness.scoring.slices import assign, count_slices, footage_of, register_slice, score_slices, slices
 from harness.scoring.slices.counting import nearest_truth
-from harness.scoring.slices.scoring import normalised_precision
+from harness.scoring.slices.scoring import POSITIVES, normalised_precision
 from harness.skeletons import POSETRACK15
 
 FREE = {"min_items": 0, "min_sequences": 0}
@@ -199,6 +201,50 @@ def test_unmatched_poses_go_to_the_nearest_truth_or_are_shared():
     assert scores.value("ap", joint="nose", slice="first_half:second") == 0.0
 
 
+def test_hits_and_predictions_are_counted_in_each_bin():
+    """Track 0 is matched with all joints right but the nose, track 1 likewise, track 3 is not found at all."""
+    off = standing(300)
+    off[POSETRACK15.index("nose")] += 200
+    people = [(0, 0, standing(0)), (0, 1, standing(300)), (0, 3, standing(600))]
+    sequence = sequence_of(people)
+    parts = [(0, 0, standing(0), 0.9), (0, 0, off, 0.8)]
+    scores = score_slices(match_run((sequence,), predictions_of(*parts)), ["odd_tracks"], **FREE)
+    even, odd = "odd_tracks:even", "odd_tracks:odd"
+    for joint, recall, pckh in (("nose", 0, 0), ("left_knee", 50, 100)):
+        assert scores.value("recall", joint=joint, slice=odd) == recall
+        assert scores.value("pckh", joint=joint, slice=odd) == pckh
+        assert scores.value("pckh", joint=joint, slice=even) == 100
+    assert scores.value("recall", slice=odd) == pytest.approx(100 * 14 / 30)
+    assert scores.value("pckh", slice=odd) == pytest.approx(100 * 14 / 15)
+    (row,) = scores.select(metric="ap", joint="nose", slice=odd).entries
+    assert (row.value, row.n_truth, row.n_predicted) == (0, 2, 1)
+    (row,) = scores.select(metric="recall", joint="total", slice=odd).entries
+    assert (row.n_truth, row.n_predicted) == (30, 15)
+    (row,) = scores.select(metric="people", joint="total", slice=odd).entries
+    assert (row.value, row.n_truth, row.n_predicted) == (2, 30, 0)
+    assert scores.facts["limits"] == {"items": 0, "sequences": 0, "positives": POSITIVES}
+
+
+def test_a_stray_counts_whole_where_the_only_person_is():
+    """The whole truth of a joint lies in one bin, so a stray near nobody weighs 1 there: precision 1 / 2."""
+    far = standing(400)
+    far[0, 0] = 380.0
+    sequence = sequence_of([(0, 0, standing(0))])
+    matched = match_run((sequence,), predictions_of((0, 0, standing(0), 0.5), (0, 0, far, 0.9)))
+    scores = score_slices(matched, ["odd_tracks"], **FREE)
+    assert scores.value("ap", joint="nose", slice="odd_tracks:even") == pytest.approx(50)
+
+
+def test_a_joint_that_nobody_has_is_zero_in_all_as_in_poseval():
+    """Limits are for slices: in "all" a joint without truth and predictions has poseval's 0, and so has the total."""
+    pose = standing()
+    pose[POSETRACK15.index("nose")] = np.nan
+    run = (sequence_of([(0, 0, pose)]),), predictions_of((0, 0, pose, 0.5))
+    scores, whole = score_slices(match_run(*run), ["all"], min_items=5, min_sequences=5), score(*run, tracking=False)
+    assert scores.value("ap", joint="nose", slice="all") == whole.value("ap", joint="nose", slice="all") == 0
+    assert scores.value("ap", slice="all") == whole.value("ap", slice="all") == pytest.approx(100 * 14 / 15)
+
+
 def test_a_joint_on_an_unlabelled_truth_counts_for_the_person_but_not_for_the_joint():
     truth = standing()
     truth[POSETRACK15.index("nose")] = np.nan
@@ -217,7 +263,9 @@ def test_absent_labels_are_not_available_and_have_no_row():
     matched = match_run(*random_run(1, flags=False))
     scores = score_slices(matched, ["visibility", "sharpness", "sharpness x speed", "speed"], **FREE)
     assert set(scores.facts["not_available"]) == {"visibility", "sharpness", "sharpness x speed"}
-    assert "visibility flags" in scores.facts["not_available"]["visibility"]
+    needs = scores.facts["not_available"]
+    assert "visibility flags" in needs["visibility"]
+    assert needs["sharpness x speed"] == f"images and {slices['speed'].needs}"
     assert {entry.slice.partition(":")[0] for entry in scores.entries} == {"speed", "all"}
     assert any("'visibility' is not available" in text for text in scores.warnings)
 
@@ -252,6 +300,10 @@ def test_normalised_precision_by_hand():
     # ranked: miss, miss, hit; recall 1/2 at the end with 2 wrong: P_N = 5 / (5 + 2) for N = 10
     assert nose.hit.tolist() == [False, False, True]
     assert normalised_precision(nose, 10) == pytest.approx(50 * 5 / 7)
+    nobody = replace(nose, truth=nose.truth * 0)
+    assert math.isnan(normalised_precision(nobody, 10))
+    nothing = Entries(*(getattr(nose, name)[:0] for name in ("hit", "weight", "sequence", "score")), nose.truth)
+    assert normalised_precision(nothing, 10) == 0.0
 
 
 def test_terciles_part_the_items_of_the_data_set_evenly():
@@ -278,6 +330,16 @@ def test_crossings_bin_both_ways():
     assert labels == {f"odd_tracks x first_half:{a}/{b}" for a in ("even", "odd") for b in ("first", "second")}
 
 
+def test_a_crossing_of_frames_is_one_of_frames():
+    """An unmatched pose is in the bin of its frame, so that counting all of them changes nothing."""
+    matched = match_run(*random_run(4))
+    crossed = assign("first_half x first_half", matched, footage_of(matched))
+    single = assign("first_half", matched, footage_of(matched))
+    assert crossed.level == "frame" and crossed.bins == ("first/first", "first/second", "second/first", "second/second")
+    assert np.array_equal(crossed.frames, 3 * single.frames) and np.array_equal(crossed.cells, 3 * single.cells)
+    assert assign("odd_tracks x first_half", matched, footage_of(matched)).frames is None
+
+
 def test_unknown_items_are_counted_beside_the_bins():
     matched = match_run(*random_run(5, people=(2, 3)))
     scores = score_slices(matched, ["speed"], **FREE)
@@ -300,6 +362,16 @@ def test_wrong_names_and_shapes_say_so():
             score_slices(matched, ["wrong_shape"])
     finally:
         slices._items.pop("wrong_shape")
+    with pytest.raises(UsageError, match="slice 'wrong_level': unknown level 'pixel'; choose joint, person, frame"):
+        register_slice("wrong_level", level="pixel", bins=("a", "b"), title="")
+    register_slice("wrong_bin", level="frame", bins=("a", "b"), title="")(
+        lambda footage: np.full(len(footage.sequence.frames), 2.0)
+    )
+    try:
+        with pytest.raises(UsageError, match="a slice without edges returned bin 2, it has 2 bins"):
+            score_slices(matched, ["wrong_bin"])
+    finally:
+        slices._items.pop("wrong_bin")
 
 
 def test_listing_and_scoring_built_in_slices_imports_no_torch():

@@ -11,7 +11,7 @@ import pytest
 from harness.datasets import NO_TRACK, open_dataset
 from harness.datasets.check import check_data
 from harness.errors import DataError
-from harness.predictions import check_submission, export_json, submittable, truth_as_predictions, write_parquet
+from harness.predictions import check_submission, export_json, only, submittable, truth_as_predictions, write_parquet
 
 VIDEO = "000342_mpii_test"
 LAYOUTS = ("posetrack17", "posetrack18", "posetrack21")
@@ -51,6 +51,12 @@ def test_track_ids_are_brought_below_a_thousand(data):
         assert len(pairs) == len(set(odd.track_ids[rows])) == len(set(made.track_ids[rows]))
     untracked = replace(predictions, track_ids=np.full(len(predictions), NO_TRACK))
     assert submittable(untracked, data.sequences) == untracked
+    ids = np.arange(1001)
+    rows = np.zeros(1001, dtype=np.int64)
+    crowd = replace(only(predictions, rows), track_ids=ids, frame=ids, person=rows)
+    with pytest.raises(DataError, match=r"1001 tracks, a submission may have 1000; track them again"):
+        submittable(crowd, data.sequences, fill_missing=True)
+    assert submittable(only(crowd, ids[1:]), data.sequences, fill_missing=True).track_ids.max() == 999
     many = replace(predictions, track_ids=np.arange(len(predictions)) * 7)
     assert len(many) > 10 and submittable(many, data.sequences).track_ids.max() < 1000
 
@@ -122,6 +128,8 @@ def test_missing_and_foreign_files_and_mixed_layouts_are_found(data, tmp_path):
     export_json(truth_as_predictions(data), data.sequences, other, layout="posetrack17")
     (other / second.name).replace(second)
     assert [fault.record for fault in check_submission(tmp_path, data.sequences)] == ["layout"]
+    with pytest.raises(DataError, match="nowhere: no such folder; expected one prediction file per sequence"):
+        check_submission(tmp_path / "nowhere", data.sequences)
     first.rename(tmp_path / "more.json")
     found = [str(fault) for fault in check_submission(tmp_path, data.sequences)]
     assert "is missing" in found[0] and "more.json: file: is of no sequence" in found[1]
@@ -149,6 +157,24 @@ def test_the_test_split_of_posetrack17_is_what_no_label_names(test_root):
     assert [sequence.name for sequence in data.sequences] == ["000345_bonn_test"] and data.fingerprint != before
     with pytest.raises(DataError, match="no labels of posetrack17 for split 'train'"):
         open_dataset("posetrack17", "train", root=root)
+
+
+def test_which_videos_are_of_the_test_split_is_told_by_what_there_is(test_root):
+    root = test_root / "17"
+    images = [{"id": 1, "file_name": f"images_renamed/bonn/{VIDEO}/00000001.jpg"}]
+    (root / "posetrack_val.json").write_text(json.dumps({"images": images, "annotations": []}))
+    data = open_dataset("posetrack17", "test", root=root)  # the merged file names the other
+    assert [sequence.name for sequence in data.sequences] == ["000345_bonn_test"]
+    (root / "images").mkdir()
+    (root / "images_renamed/bonn").rename(root / "images/test")  # a folder of the split's name is believed
+    data = open_dataset("posetrack17", "test", root=root)
+    assert [sequence.name for sequence in data.sequences] == [VIDEO, "000345_bonn_test"]
+    assert data.sequences[0].frames[0].image == f"images/test/{VIDEO}/00000001.jpg"
+    (root / f"images/test/{VIDEO}/cover.jpg").write_bytes(b"")
+    with pytest.raises(DataError, match=r"cover.jpg: the image name holds no frame number"):
+        open_dataset("posetrack17", "test", root=root)
+    with pytest.raises(DataError, match="no labels of posetrack17 for split 'test'"):
+        open_dataset("posetrack17", "test", root=root / "images/test")
 
 
 def test_a_test_split_is_checked_by_its_images(test_root):

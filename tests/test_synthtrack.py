@@ -1,5 +1,6 @@
 """synthtrack: seeds, files, cache and the truth's own consistency."""
 
+import dataclasses
 import hashlib
 import os
 import subprocess
@@ -15,16 +16,19 @@ import pytest
 
 from harness.datasets import datasets, open_dataset
 from harness.datasets.synthtrack import PRESETS, cache, generate
+from harness.datasets.synthtrack.background import _crowd, draw_background
 from harness.datasets.synthtrack.generate import scene_of, write_sequence
 from harness.datasets.synthtrack.labels import label_scene
-from harness.datasets.synthtrack.presets import VERSION, difficulty_of, sequence_seed, video_name
+from harness.datasets.synthtrack.presets import CARD_FILE, VERSION, difficulty_of, sequence_seed, video_name
 from harness.datasets.synthtrack.render import Renderer
+from harness.datasets.synthtrack.sheet import contact_sheet
 from harness.datasets.synthtrack.statistics import headroom, statistics
-from harness.datasets.synthtrack.workers import run_workers
+from harness.datasets.synthtrack.workers import _work, run_workers
 from harness.errors import DataError, HarnessError, UsageError
 from harness.skeletons import POSETRACK17
 
 SMOKE, MINI = PRESETS["smoke"], PRESETS["mini"]
+MINI_SIZE = (MINI.width, MINI.height)
 
 #: sha256 of the four label files of the smoke preset's train split. It changes only together with VERSION.
 SMOKE_LABELS = ("1.0", "4215db08d66b4f6fe161fd2734ffbcba0ee79cf92ed9b7e76720740d1384eea2")
@@ -162,6 +166,27 @@ def test_two_processes_at_once_make_it_once(tmp_path):
     assert len(list((tmp_path / "val" / "images" / "val").iterdir())) == 2
 
 
+def test_who_waited_takes_what_the_other_made_unless_it_is_something_else(tmp_path, monkeypatch):
+    def other(seed):
+        def wait(lock, kind):
+            (tmp_path / "val").mkdir(exist_ok=True)
+            (tmp_path / "val" / CARD_FILE).write_bytes(orjson.dumps({"preset": "smoke", "seed": seed}))
+
+        return wait
+
+    monkeypatch.setattr(cache.fcntl, "flock", other(seed=0))
+    assert cache.make("smoke", "val", tmp_path / "val") == tmp_path / "val"
+    assert [path.name for path in (tmp_path / "val").iterdir()] == [CARD_FILE]
+    (tmp_path / "val" / CARD_FILE).unlink()
+    monkeypatch.setattr(cache.fcntl, "flock", other(seed=7))
+    with pytest.raises(UsageError, match="holds preset 'smoke' with seed 7, not 'smoke' with seed 0"):
+        cache.make("smoke", "val", tmp_path / "val")
+    for damaged in (b"{", b"3"):
+        (tmp_path / "val" / CARD_FILE).write_bytes(damaged)
+        with pytest.raises(DataError, match="is damaged; remove the folder"):
+            cache.make("smoke", "val", tmp_path / "val")
+
+
 def test_workers_write_what_one_process_writes(tmp_path, monkeypatch):
     monkeypatch.setattr(generate, "_FEW_FRAMES", 0)
     for workers in (1, 2):
@@ -234,6 +259,41 @@ def test_ignored_people_swallow_nobody_elses_visible_joints():
     assert ignored > 10
 
 
+def test_a_painted_crowd_lies_in_its_region_of_every_frame():
+    """Nothing is painted outside the outline, and the region is where the camera sees the outline."""
+    painted = 0
+    for seed in range(5):
+        canvas = np.full((388, 844, 3), 7, np.uint8)
+        outline = _crowd(canvas, np.random.default_rng(seed), horizon=150.0, unit=1.0)
+        changed = np.argwhere((canvas != 7).any(axis=2))[:, ::-1]
+        assert (changed >= outline.min(axis=0) - 0.5).all() and (changed <= outline.max(axis=0) + 0.5).all()
+        painted += len(changed)
+    assert painted > 1000
+    scene = next(scene for index in range(60) if len(draw_background(scene := scene_of(MINI, "train", index))[1]))
+    outline = draw_background(scene)[1]
+    still = dataclasses.replace(scene, frames=2)
+    there, none = (label_scene(still, crowd=crowd).regions for crowd in (outline, np.zeros((0, 2))))
+    beyond = label_scene(still, crowd=outline + np.array([5e3, 0])).regions
+    for frame in range(2):
+        (region,) = there[frame][: len(there[frame]) - len(none[frame])]
+        assert (region >= 0).all() and (region <= np.array(MINI_SIZE) - 1).all() and np.ptp(region, axis=0).min() > 2
+        assert len(beyond[frame]) == len(none[frame])
+
+
+def test_a_sheet_shows_each_scene_with_its_labels_and_later():
+    """Two scenes beside each other: a frame, the same drawn upon, the frame `apart` later, each as large as made."""
+    scenes = [scene_of(SMOKE, "train", index) for index in range(2)]
+    sheet = contact_sheet(scenes, apart=3, scale=2.0)
+    height, width = 2 * SMOKE.height, 2 * SMOKE.width
+    assert sheet.shape == (height, 2 * 3 * width, 3)
+    frames = list(Renderer(scenes[1]).frames())
+    second = sheet[:, 3 * width :]
+    for place, frame in ((0, frames[0]), (2, frames[3])):
+        wanted = cv2.resize(frame, (width, height), interpolation=cv2.INTER_CUBIC)
+        np.testing.assert_array_equal(second[:, place * width : (place + 1) * width], wanted)
+    assert (second[:, width : 2 * width] != second[:, :width]).any()
+
+
 def test_statistics_lie_where_the_data_card_says():
     dataset_statistics = {}
     for split in ("train", "val"):
@@ -265,6 +325,16 @@ def test_motion_blur_smears_what_moves_and_only_that():
             assert np.abs(np.diff([frame.astype(int).mean() for frame in frames])).max() < 25
             return
     pytest.fail("no fast scene without objects among the first 40")
+
+
+def test_a_worker_writes_its_sequences_and_tells_the_frames_of_each(tmp_path, smoke, capsys):
+    threads = cv2.getNumThreads()
+    _work(str(tmp_path), "smoke", "val", "0", "1", "0")
+    cv2.setNumThreads(threads)
+    assert capsys.readouterr().out.split() == [str(SMOKE.splits["val"][1])] * 2
+    for path in tmp_path.rglob("*.json"):
+        assert path.read_bytes() == (smoke["val"].root / path.relative_to(tmp_path)).read_bytes()
+    assert len(list(tmp_path.rglob("*.json"))) == 4  # labels and extras of two sequences
 
 
 def test_a_worker_that_fails_says_why(tmp_path):

@@ -1,14 +1,22 @@
 """synthtrack's bodies, motions, camera and rasteriser against hand arithmetic and brute force."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
+from harness.datasets.synthtrack import PRESETS
 from harness.datasets.synthtrack.background import canvas_centre
 from harness.datasets.synthtrack.body import POINTS, draw_body, pose_points
 from harness.datasets.synthtrack.camera import Camera, homography
 from harness.datasets.synthtrack.degrade import Degradation, degrade
+from harness.datasets.synthtrack.generate import scene_of
+from harness.datasets.synthtrack.geometry import project_scene
 from harness.datasets.synthtrack.motion import ANGLES, FREQUENCIES, _gait, draw_motion, evaluate
+from harness.datasets.synthtrack.presets import difficulty_of
 from harness.datasets.synthtrack.raster import nearest_surface
+from harness.datasets.synthtrack.render import Renderer
+from harness.datasets.synthtrack.scene import _draw_places, _safe_path
 
 
 def still_pose(**angles):
@@ -173,3 +181,32 @@ def test_noise_depends_on_seed_and_frame_only():
     noise = degrade(np.full((200, 300, 3), 128, np.uint8), fault, seed=2, frame=0).astype(float) - 128
     assert noise.std() == pytest.approx(4, rel=0.05)
     assert abs(noise.mean()) < 0.1
+
+
+def test_only_who_stands_before_the_camera_throws_a_shadow():
+    scene = scene_of(PRESETS["smoke"], "train", 0)
+    ahead = dataclasses.replace(scene.people[0], path=np.array([12.0, 0, 0, 0]))
+    behind = dataclasses.replace(ahead, path=np.array([-12.0, 0, 0, 0]))
+
+    def shaded(*people):
+        drawn = dataclasses.replace(scene, people=people)
+        picture = np.full((scene.size[1], scene.size[0], 3), 200, np.uint8)
+        Renderer(drawn)._shadows(picture, project_scene(drawn, drawn.label_times), 0)
+        return picture
+
+    assert (shaded(behind) == 200).all()
+    assert (shaded(ahead) < 200).any()
+    np.testing.assert_array_equal(shaded(ahead, behind), shaded(ahead))
+
+
+def test_people_stand_apart_and_who_finds_no_place_is_left_out():
+    alone = dataclasses.replace(difficulty_of("train"), near=0.0, spread=0.0)
+    places = _draw_places(np.random.default_rng(0), 30, size=(384, 216), focal=300.0, difficulty=alone)
+    apart = [np.linalg.norm(one - other) for number, one in enumerate(places) for other in places[:number]]
+    assert 1 < len(places) < 30 and min(apart) >= 0.42
+
+
+def test_who_would_walk_into_the_camera_stays_where_he_is():
+    """At 2 m/s over 1 s he is 1 m nearer and 1 m farther at the ends: 3 m leaves 2, 2 m would leave 1."""
+    assert _safe_path(np.array([3.0, 0.5]), 0.0, 2.0, 1.0).tolist() == [3.0, 0.5, 2.0, 0.0]
+    assert _safe_path(np.array([2.0, 0.5]), 0.0, 2.0, 1.0).tolist() == [2.0, 0.5, 0.0, 0.0]

@@ -171,6 +171,26 @@ def test_intervals_fill_the_ap_rows_and_nothing_else():
         assert set(changed) == {"ap"}
 
 
+def test_values_that_do_not_vary_have_no_bca_interval():
+    """Whichever sequence is left out, the value is the same: there is no acceleration to estimate."""
+    draws = np.array([40.0, 50.0, 60.0])
+    assert all(map(math.isnan, _bca(50.0, draws, np.full(8, 50.0), 0.95)))
+    varied = np.arange(8.0)
+    assert all(map(math.isnan, _bca(99.0, draws, varied, 0.95)))  # beyond all draws: no bias to estimate
+    assert not any(map(math.isnan, _bca(50.0, draws, varied, 0.95)))
+
+
+def test_bins_that_have_no_row_get_none():
+    run = random_run(13, sequences=8, frames=6)
+    matched = match_run(*run)
+    slices = score_slices(matched, ["visibility"], **FREE)
+    kept = replace(slices, entries=slices.select(slice="visibility:visible").entries)
+    filled = with_intervals(kept, matched, replicates=50, **FREE)
+    assert {entry.slice for entry in filled.entries} == {"visibility:visible"}
+    whole = with_intervals(slices, matched, replicates=50, **FREE).select(slice="visibility:visible")
+    assert repr(filled.entries) == repr(whole.entries)
+
+
 def test_fewer_than_eight_sequences_have_no_interval():
     run = random_run(10, sequences=7, frames=6)
     matched = match_run(*run)

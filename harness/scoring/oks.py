@@ -106,14 +106,26 @@ def oks_statistics(
     coco, evaluation_type = _xtcocotools()
     with contextlib.redirect_stdout(io.StringIO()):
         document = _indexed(coco, truth)
-        results = document.loadRes(detections) if detections else _indexed(coco, {**truth, "annotations": []})
+        results = document.loadRes(detections)
         sigmas = np.array([options.sigmas[name] for name in POSETRACK17.names])
         evaluation = evaluation_type(document, results, "keypoints", sigmas, use_area=options.use_area)
         evaluation.params.maxDets = [options.max_detections]
         evaluation.evaluate()
         evaluation.accumulate()
-        evaluation.summarize()
-    values = np.array(evaluation.stats, dtype=np.float64)
+    return _summary(evaluation.eval["precision"], evaluation.eval["recall"])
+
+
+def _summary(precision: NDArray[np.float64], recall: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(10,) means in the order of `METRICS`; the library's own are of 20 detections, whatever was evaluated.
+
+    First axis: the thresholds 0.50, 0.55 ... 0.95; the last two: people of any size, medium and large, and the one
+    limit of detections. All of a part is -1 where there is nobody to be found.
+    """
+    parts = []
+    for table in (precision, recall):
+        everyone, medium, large = (table[..., size, 0] for size in range(3))
+        parts += [everyone, everyone[0], everyone[5], medium, large]
+    values = np.array([part.ravel().mean() for part in parts])
     return np.where(values < 0, np.nan, values)
 
 

@@ -45,20 +45,20 @@ def make(
     chosen = preset_named(preset)
     if split not in chosen.splits:
         raise UsageError(f"synthtrack preset '{preset}' has no split '{split}'; it has {', '.join(chosen.splits)}")
-    if (root / CARD_FILE).is_file():
-        _check_seed(root, chosen.name, seed)
-        return root
-    try:
-        root.parent.mkdir(parents=True, exist_ok=True)
-        with (root.parent / f".{root.name}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not (root / CARD_FILE).is_file():
-                _make_locked(chosen.name, split, root, seed=seed, progress=progress, workers=workers)
-    except OSError as problem:
-        raise DataError(
-            f"{root}: cannot write the embedded data set ({problem.strerror or problem}); "
-            "set HARNESS_CACHE to a folder with room that can be written"
-        ) from problem
+    if not (root / CARD_FILE).is_file():
+        try:
+            root.parent.mkdir(parents=True, exist_ok=True)
+            with (root.parent / f".{root.name}.lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                if not (root / CARD_FILE).is_file():
+                    _make_locked(chosen.name, split, root, seed=seed, progress=progress, workers=workers)
+        except OSError as problem:
+            raise DataError(
+                f"{root}: cannot write the embedded data set ({problem.strerror or problem}); "
+                "set HARNESS_CACHE to a folder with room that can be written"
+            ) from problem
+    # Here and not above: who held the lock before us may have made other clips.
+    _check_seed(root, chosen.name, seed)
     return root
 
 

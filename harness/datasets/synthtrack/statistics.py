@@ -179,9 +179,7 @@ def _from_neighbours(tracks: Tracks, reach: int) -> tuple[Array, Flags]:
     count = len(tracks.joints)
     before, after = (np.full(tracks.visible.shape, np.inf) for _ in range(2))
     earlier, later = np.zeros_like(tracks.joints), np.zeros_like(tracks.joints)
-    for shift in range(reach, 0, -1):
-        if shift >= count:
-            continue
+    for shift in range(min(reach, count - 1), 0, -1):
         seen = tracks.visible[:-shift]
         before[shift:][seen], earlier[shift:][seen] = shift, tracks.joints[:-shift][seen]
         seen = tracks.visible[shift:]
