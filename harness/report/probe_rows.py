@@ -105,10 +105,12 @@ def _subject(record: RunRecord) -> tuple[str, str]:
 
 
 def _titles(records: Sequence[RunRecord]) -> dict[tuple[str, str], str]:
-    """Subject -> its title, told apart by the weights where one method was probed with several."""
-    subjects = list(dict.fromkeys(_subject(record) for record in records))
-    names = [title for title, _ in subjects]
-    return {
-        subject: subject[0] if names.count(subject[0]) == 1 else f"{subject[0]} #{short(subject[1])}"
-        for subject in subjects
-    }
+    """Subject -> its title, told apart where one method was probed with several weights: by their names if those do."""
+    named = {_subject(record): record.weights.name if record.weights else "" for record in records}
+    titles = [title for title, _ in named]
+    told = [(title, name) for (title, _), name in named.items()]
+    found = {}
+    for (title, digest), name in named.items():
+        shown = name.removesuffix(".safetensors") if told.count((title, name)) == 1 else f"#{short(digest)}"
+        found[title, digest] = title if titles.count(title) == 1 else f"{title} ({shown})"
+    return found

@@ -81,10 +81,10 @@ def _figures(runs: Sequence[StoredRun]) -> Iterator[tuple[str, Figure]]:
     watched = alignments(records)
     if watched:
         yield "alignment", probe_plots.alignment_by_displacement(watched)
-    for run in runs:
-        if run.record.request.get("probe") == "alignment" and (run.folder / _MAPS).is_file():
-            arrays = np.load(io.BytesIO((run.folder / _MAPS).read_bytes()), allow_pickle=False)
-            title = title_of(run.record)
+    folders = {run.record.id: run.folder for run in runs}
+    for title, record in watched:
+        if (maps := folders[record.id] / _MAPS).is_file():
+            arrays = np.load(io.BytesIO(maps.read_bytes()), allow_pickle=False)
             yield f"features_{_file(title)}", probe_plots.feature_maps(title, dict(arrays))
     settings = protocols(items)
     if settings:
