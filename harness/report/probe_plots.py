@@ -133,26 +133,28 @@ def feature_maps(title: str, arrays: Mapping[str, NDArray[Any]]) -> Figure:
 
 
 def confounds(items: Sequence[Probed], gap_rows: Sequence[Row]) -> Figure:
-    """How far AP moves with the protocol alone, and the gap between two methods under each."""
+    """How far AP moves with the protocol alone and, where two methods ran under the same ones, the gap between them."""
     subjects = by_subject(items)
     colours = dict(zip(subjects, palette(len(subjects)), strict=True))
     names = list(dict.fromkeys(_cell(item) for item in items))
     with theme():
-        figure = new_figure(9.2, 1.6 + 0.34 * max(len(names), len(gap_rows), 3))
-        left, right = figure.subplots(1, 2)
+        figure = new_figure(9.2 if gap_rows else 6.2, 1.6 + 0.34 * max(len(names), len(gap_rows), 3))
+        left, *others = figure.subplots(1, 2 if gap_rows else 1, squeeze=False)[0]
+        panels = [(left, names), *((axes, [str(row["protocol"]) for row in gap_rows]) for axes in others)]
         for place, (title, mine) in enumerate(subjects.items()):
             offset = (place - (len(subjects) - 1) / 2) * 0.22
             for item in mine:
                 _draw_dot(left, item.row(), names.index(_cell(item)) + offset, colours[title], title)
-        for place, row in enumerate(gap_rows):
-            _draw_dot(right, row, place, colours[next(iter(colours))], "")
-        for axes, labels in ((left, names), (right, [str(row["protocol"]) for row in gap_rows])):
+        for axes in others:
+            axes.set_title(str(gap_rows[0]["gap"]))
+            for place, row in enumerate(gap_rows):
+                _draw_dot(axes, row, place, colours[next(iter(colours))], "")
+        for axes, labels in panels:
             axes.axvline(0, color=GREY, linewidth=0.8)
             axes.set_yticks(range(len(labels)), labels)
             axes.invert_yaxis()
             axes.set_xlabel("AP points")
         left.set_title("Change of AP with the protocol alone")
-        right.set_title(str(gap_rows[0]["gap"]) if gap_rows else "No two methods under the same protocols")
         _legend(figure, [left])
         add_caption(figure, [*_caption(items), "Lines: 95 % of the paired difference over videos."])
     return figure
