@@ -103,8 +103,8 @@ card = register_method(
             "same network whose gradients reach the transformer alone: the pose should then stand in the middle. Its "
             "weight (0.1) and the localisation network are ours. Asked best with bad boxes: `harness probe --probe "
             "boxes_proposal=1`. Any network of heatmaps fits behind it: `baselines.spatial_transformer.Recentred`. "
-            "`tiny` is ours, for the embedded data: 1,400 steps from hrnet-tiny-backbone, half of the boxes as a detector "
-            "gives them."
+            "`tiny` is ours, for the embedded data: 1,400 steps from hrnet-tiny-backbone, half of the boxes as a "
+            "detector gives them."
         ),
     )
 )  # fmt: skip
