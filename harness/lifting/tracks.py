@@ -136,5 +136,5 @@ def _metres(path: Path) -> NDArray[np.float64]:
         if metres.ndim != 4 or metres.shape[2:] != (15, 3) or not np.isfinite(metres).all():
             raise ValueError
         return np.asarray(metres[:, :, order])
-    except (KeyError, TypeError, ValueError):
+    except (DataError, KeyError, TypeError, ValueError):
         raise DataError(f"{path}: expected joints and joints_3d (frames, people, 15, 3); make the data anew") from None
