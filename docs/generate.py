@@ -9,15 +9,18 @@ are generated altogether.
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 
 from harness.cli import VERBS, cli
 from harness.datasets import datasets
+from harness.lifting.scores import table_rows
 from harness.methods import MethodCard, methods
 from harness.registry import load_plugins
 from harness.report import leaderboard, render
@@ -198,6 +201,31 @@ def reference_table() -> str:
     return "\n".join(line for line in rendered.splitlines() if line.startswith("|"))
 
 
+def lifting_documents(seen: str) -> dict[tuple[int, int], dict[str, Any]]:
+    """The reference documents of lifting by epochs and seed: of labelled joints, or of those a method's run found."""
+    paths = (ROOT / "results" / "reference" / "lifting").glob(f"synthtrack-val-{seen}-*.json")
+    documents = [json.loads(path.read_text()) for path in paths]
+    return {(each["training"]["epochs"], each["training"]["seed"]): each for each in documents}
+
+
+def lifting_table(seen: str) -> str:
+    """What the first training gives: 60 epochs, seed 0."""
+    rows = table_rows(lifting_documents(seen)[60, 0]["scores"])
+    return _table(" | ".join(rows[0]), (list(row.values()) for row in rows))
+
+
+def lifting_trainings() -> str:
+    """MPJPE from labelled joints, training by training."""
+    rows = []
+    for (epochs, seed), document in sorted(lifting_documents("labels").items()):
+        lines = {row["lifter"]: row for row in table_rows(document["scores"])}
+        error, change = list(lines["anatomy"])[1:3]
+        rows.append(
+            [f"{epochs}, {seed}", *(lines[name][error] for name in ("anatomy", "direct")), lines["anatomy"][change]]
+        )
+    return _table("epochs, seed | anatomy | direct | change", rows)
+
+
 WHOLE: dict[str, Callable[[], str]] = {
     "docs/cli.md": cli_page,
     "docs/methods.md": methods_page,
@@ -206,6 +234,9 @@ WHOLE: dict[str, Callable[[], str]] = {
 MARKED: dict[tuple[str, str], Callable[[], str]] = {
     ("README.md", "table"): reference_table,
     ("docs/data.md", "datasets"): datasets_table,
+    ("docs/lifting.md", "labels"): lambda: lifting_table("labels"),
+    ("docs/lifting.md", "predicted"): lambda: lifting_table("hrnet"),
+    ("docs/lifting.md", "trainings"): lifting_trainings,
     ("docs/notebooks.md", "notebooks"): notebooks_table,
     ("docs/slices.md", "slices"): slices_table,
 }

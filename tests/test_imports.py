@@ -15,7 +15,7 @@ LAYERS = {
     "video": 4, "methods": 4, "grouping": 4, "codecs": 5, "weights": 4, "scoring": 4,
     "inference": 6, "training": 7, "records": 5, "environment": 6, "results": 6, "verify": 7,
     "people": 7, "request": 7, "reopen": 7, "doctor": 7, "opening": 8, "running": 9,
-    "report": 8, "evaluate": 10, "probes": 11, "cli": 12,
+    "lifting": 8, "report": 8, "evaluate": 10, "probes": 11, "cli": 12,
 }  # fmt: skip
 
 #: Library -> the places that may import it.
@@ -24,6 +24,7 @@ ONLY_IN = {
         "harness/codecs",
         "harness/grouping",
         "harness/inference",
+        "harness/lifting",
         "harness/training",
         "harness/probes",
         "harness/weights",

@@ -24,6 +24,7 @@ VERBS = {
     "doctor": "Explain this environment and name the fix for known trouble.",
     "eval": "Run a method on a data set: predictions, scores, record, table and plots.",
     "export": "Write predictions as a PoseTrack submission, or check one.",
+    "lift": "Lift joints to 3D on synthtrack (outside PoseTrack): train, eval.",
     "methods": "List the methods, or show what one is.",
     "notebook": "Write a notebook bound to stored runs.",
     "predict": "Run a method and write its predictions, without scoring.",

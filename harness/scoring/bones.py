@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 __all__ = [
     "HUMAN36M_BONES", "bone_directions", "bone_lengths", "bone_spread", "joint_distances_from_truth", "joint_shifts",
-    "mean_joint_error",
+    "mean_joint_error", "shift_pairs",
 ]  # fmt: skip
 
 Floats = NDArray[np.floating[Any]]
@@ -54,10 +54,17 @@ def bone_directions(joints: Floats, bones: Bones = HUMAN36M_BONES) -> Floats:
 
 def joint_shifts(joints: Floats, bones: Bones = HUMAN36M_BONES) -> Floats:
     """(...,pairs,D) from joint i to every joint j >= i that no bone joins it to, itself included."""
+    return bone_vectors(joints, shift_pairs(joints.shape[-2], bones))
+
+
+def shift_pairs(count: int, bones: Bones) -> Bones:
+    """The pairs (i, j >= i) of `count` joints that no bone joins.
+
+    >>> shift_pairs(2, ((1, 0),))
+    ((0, 0), (1, 1))
+    """
     joined = {frozenset(bone) for bone in bones}
-    count = joints.shape[-2]
-    pairs = [(i, j) for i in range(count) for j in range(i, count) if frozenset((i, j)) not in joined]
-    return bone_vectors(joints, tuple(pairs))
+    return tuple((i, j) for i in range(count) for j in range(i, count) if frozenset((i, j)) not in joined)
 
 
 def joint_distances_from_truth(found: Floats, true: Floats, *, root: int | None = None) -> Floats:
