@@ -1,6 +1,9 @@
 """RegDA as a recipe: who learns from what, that it goes on where it stopped, and what it is not made for."""
 
-from dataclasses import replace
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -116,3 +119,48 @@ def test_what_does_not_belong_together_is_refused(data, tmp_path) -> None:
 
 def test_the_recipe_is_the_releases_but_for_its_horizon() -> None:
     assert open_recipe("regda").adaptation == Adaptation(horizon=200)
+
+
+@pytest.mark.parametrize("trade_off", [0.0, 1.0])
+def test_without_its_terms_the_other_look_teaches_no_parameter(data, trade_off: float) -> None:
+    """What the recipe regda-norms says of itself: of the target statistics alone are left, which Small has not."""
+    assert open_recipe("regda-norms") == replace(
+        open_recipe("regda"), adaptation=replace(open_recipe("regda").adaptation, trade_off=0.0)
+    )
+    found = []
+    for factor in (1, 2):
+        recipe = replace(RECIPE, adaptation=replace(RECIPE.adaptation, trade_off=trade_off, horizon=1))
+        torch.manual_seed(0)
+        made = adapting(Trainer.make(CARD, None, data, recipe, 0, torch.device("cpu")), data)
+        made.learn_mode()
+        made.progress.steps = 10
+        made.target = Darker(made.target, factor)
+        for number in range(3):
+            made.step(number, made.learned.batch(number))
+        found.append(values(made.method.module))
+    same = [torch.equal(found[0][name], found[1][name]) for name in found[0]]
+    assert all(same) if trade_off == 0 else not any(same)
+
+
+@dataclass
+class Darker:
+    """A target in less light."""
+
+    stream: Any
+    by: int
+
+    def batch(self, number: int) -> Any:
+        batch = self.stream.batch(number)
+        return replace(batch, crops=batch.crops // self.by)
+
+
+def test_the_target_is_named_on_the_command_line(harness, own_cache, tmp_path: Path) -> None:
+    words = ["train", "--method", "hrnet", "--recipe", "regda", "--dataset", "synthtrack-smoke", "--steps", "1"]
+    done = harness(*words, "--threads", "1", "--target", "synthtrack-smoke", "-o", str(tmp_path / "out"))
+    assert done.code == 0, done.err
+    record = json.loads((tmp_path / "out" / "record.json").read_text())
+    assert record["target"] == open_dataset("synthtrack-smoke", "train").fingerprint
+    refused = harness(*words, "-o", str(tmp_path / "none"))
+    assert refused.code == 2 and "--target" in refused.err
+    unknown = harness(*words, "--target", "synthtrack-dawn", "-o", str(tmp_path / "none"))
+    assert unknown.code == 2 and "synthtrack-dawn" in unknown.err

@@ -10,6 +10,8 @@ from harness.records import dump_record, parse_record
 from harness.report import probe_plots
 from harness.report.probe_page import gap_rows, probe_page
 from harness.report.probe_rows import alignments, probed, protocols
+from harness.report.probe_study import _figures
+from harness.results import StoredRun
 from harness.skeletons import GROUPS
 
 START = 60.0
@@ -107,6 +109,29 @@ def test_alignment_has_three_panels_a_method():
     assert likeness.lines[1].get_ydata().tolist() == [0.95] * 2 and error.lines[0].get_label() == "no offset"
 
 
+def with_weights(record, name, digest):
+    return replace(record, weights=replace(record.weights, name=name, sha256=f"sha256:{digest * 32}"))
+
+
+def test_several_weights_of_a_method_are_told_apart_by_name_and_drawn_apart(tmp_path):
+    mine = with_weights(watched_run(), "hmta-tiny", "ab")
+    other = with_weights(watched_run(), "transport.safetensors", "cd")
+    assert [title for title, _ in alignments([mine])] == ["hrnet:tiny"]
+    assert [title for title, _ in alignments([mine, other])] == ["hrnet:tiny (hmta-tiny)", "hrnet:tiny (transport)"]
+    same = with_weights(other, "hmta-tiny", "cd")
+    assert [title for title, _ in alignments([mine, same])] == ["hrnet:tiny (#abababab)", "hrnet:tiny (#cdcdcdcd)"]
+    runs = []
+    for record in (mine, other):
+        folder = tmp_path / record.id
+        folder.mkdir()
+        maps = {"0_crop": np.zeros((8, 6, 3), np.uint8), "0_key": np.ones((4, 3)), "0_gathered": np.ones((4, 3)),
+                "0_offsets": np.zeros((2, 4, 3))}  # fmt: skip
+        np.savez(folder / "alignment.npz", **maps)
+        runs.append(StoredRun(record, folder, {"id": record.id}))
+    names = [name for name, _ in _figures(runs)]
+    assert names == ["alignment", "features_hrnet_tiny_hmta_tiny", "features_hrnet_tiny_transport"]
+
+
 def test_features_are_drawn_on_the_scale_of_the_key():
     arrays = {"0_crop": np.zeros((8, 6, 3), np.uint8), "0_key": np.ones((4, 3)), "0_gathered": np.full((4, 3), 5.0),
               "0_offsets": np.zeros((2, 4, 3))}  # fmt: skip
@@ -131,6 +156,8 @@ def test_confounds_show_settings_and_boxes():
     left, right = probe_plots.confounds(items, rows).axes
     assert [label.get_text() for label in left.get_yticklabels()] == ["boxes_jitter=0.05", "flip"]
     assert [label.get_text() for label in right.get_yticklabels()] == ["flip"]
+    (alone,) = probe_plots.confounds(items, []).axes
+    assert [label.get_text() for label in alone.get_yticklabels()] == ["boxes_jitter=0.05", "flip"]
 
 
 def test_the_page_says_what_the_rows_hold():

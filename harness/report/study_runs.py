@@ -150,11 +150,13 @@ def _check_labels(runs: Sequence[StoredRun]) -> None:
 
 
 def _check_boxes(question: Question, runs: Sequence[StoredRun]) -> None:
-    found = {ground_of(run.record).boxes_in_words: run.id for run in runs}
+    grounds = [ground_of(run.record) for run in runs]
+    found = {(ground.boxes, ground.boxes_sha256): f"{run.id} ({ground.boxes_in_words})"
+             for run, ground in zip(runs, grounds, strict=True)}  # fmt: skip
     if len(found) > 1:
         raise DataError(
-            f"question '{question.name}': runs that cannot be compared (boxes differ): "
-            f"{listed([f'{run} ({boxes})' for boxes, run in found.items()])}; across_boxes = true would allow it"
+            f"question '{question.name}': runs that cannot be compared (boxes differ): {listed(list(found.values()))}; "
+            "across_boxes = true would allow it"
         )
 
 
