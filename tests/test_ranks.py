@@ -7,6 +7,9 @@ import time
 
 import fault_runs
 import pytest
+from torch.distributed import TCPStore
+
+from harness.inference import join_ranks
 
 
 @pytest.fixture(scope="module")
@@ -22,11 +25,16 @@ def ended(started):
     return said
 
 
-def killed_rank(results, rank, delay):
-    """Start two ranks and kill one; -1 kills all of them with torchrun itself, and the command is given again."""
+def killed_rank(results, rank, delay, *, at_work=False):
+    """Start two ranks and kill one; -1 kills all of them with torchrun itself, and the command is given again.
+
+    It dies `delay` seconds after both have begun, or, `at_work`, after sequences began to be handed out.
+    """
     started = fault_runs.ranks(results)
     until = time.monotonic() + 120
     while len(fault_runs.descendants(started.pid)) < 2 and time.monotonic() < until:
+        time.sleep(0.02)
+    while at_work and not list(results.rglob("request.json")) and time.monotonic() < until:
         time.sleep(0.02)
     time.sleep(delay)
     workers = fault_runs.descendants(started.pid)
@@ -38,9 +46,27 @@ def killed_rank(results, rank, delay):
     ended(started)
 
 
-def test_a_rank_that_dies_is_replaced(alone, tmp_path):
-    killed_rank(tmp_path, 1, delay=3.0)
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_rank_that_dies_at_work_is_replaced(alone, tmp_path, rank):
+    killed_rank(tmp_path, rank, delay=0.3, at_work=True)
     assert fault_runs.outcome(tmp_path) == alone
+
+
+def test_a_restart_counts_from_the_beginning(monkeypatch):
+    """torchrun keeps the store, and what is in it, over its restarts; what a dead rank had taken is given out again."""
+    kept = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    variables = {
+        "RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(kept.port),
+        "TORCHELASTIC_USE_AGENT_STORE": "True",
+    }  # fmt: skip
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    for attempt in range(3):
+        monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", str(attempt))
+        join_ranks.cache_clear()
+        assert list(join_ranks().named("job").shared([[2], [0], [1]])) == [2, 0, 1]
+        assert not list(join_ranks().named("job").shared([[2], [0], [1]]))
+    join_ranks.cache_clear()
 
 
 @pytest.mark.long

@@ -14,21 +14,25 @@ from harness.running import predict_into
 def test_ranks_share_the_sequences_and_the_first_writes(smoke_val, tmp_path, monkeypatch) -> None:
     request = Request(method="mean_pose", dataset="synthtrack-smoke", split="train")
     alone, opened = predict_into(request, tmp_path / "alone", layout="posetrack21")
-    store, answers, kept, save = HashStore(), {}, [], Shards.save
+    store, answers, kept, save, shared = HashStore(), {}, [], Shards.save, Ranks.shared
+    both = threading.Barrier(2, timeout=300)
 
     def saved(shards: Shards, number: int, predictions) -> None:
         kept.append((threading.current_thread().name, number))
         save(shards, number, predictions)
-        if len(kept) == 1:
-            turn.wait(300)  # the other rank gets its share before this one goes on
-        else:
-            turn.set()
+
+    def begun(ranks: Ranks, groups: list[list[int]]):
+        numbers = shared(ranks, groups)
+        first = next(numbers)
+        both.wait()  # a rank reads ahead, so that a quick one takes everything before the other has begun
+        yield first
+        yield from numbers
 
     def work(rank: int) -> None:
         answers[rank] = predict_into(request, tmp_path / "ranks", layout="posetrack21", ranks=Ranks(rank, 2, 1, store))
 
-    turn = threading.Event()
     monkeypatch.setattr(Shards, "save", saved)
+    monkeypatch.setattr(Ranks, "shared", begun)
     threads = [threading.Thread(target=work, args=(rank,), name=str(rank)) for rank in (1, 0)]
     for thread in threads:
         thread.start()

@@ -93,4 +93,5 @@ def join_ranks() -> Ranks:
         store, rank, size = next(iter(rendezvous("env://")))
     except (RuntimeError, ValueError) as problem:
         raise HarnessError(f"the store of torchrun cannot be reached ({str(problem).splitlines()[0]})") from None
-    return Ranks(rank, size, int(os.environ.get("LOCAL_WORLD_SIZE", "1")), store)
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")  # torchrun keeps one store for all its restarts
+    return Ranks(rank, size, int(os.environ.get("LOCAL_WORLD_SIZE", "1")), PrefixStore(f"attempt {attempt}", store))
