@@ -28,11 +28,17 @@ class Prtr(JointQueries):
         KeyMap("older release of PRTR", (("backbone.body.", "backbone."),), wrapper=""),
         OFFICIAL,
     )
+    start_part = "backbone."
 
     def __init__(self, *, backbone: Mapping[str, Any], **options: Any) -> None:
         trunk = Pyramid(**backbone)
         super().__init__(trunk.widths[-1], **options)
         self.backbone = trunk
+
+    @property
+    def start_sources(self) -> tuple[KeyMap, ...]:
+        """Checkpoints that fill the backbone (`start_part`)."""
+        return self.backbone.start_sources
 
     def forward(self, clips: torch.Tensor, *, states: bool = False) -> torch.Tensor:
         """(B,1,3,H,W) -> (B,Q,J+3): logits, "none" last, then x, y in 0..1; of every layer (L,B,Q,J+3) as `states`."""
@@ -43,10 +49,17 @@ class Prtr(JointQueries):
 class PrtrEndToEnd(nn.Module):
     """The end-to-end form on the whole frame that is a clip."""
 
+    start_part = "backbone."
+
     def __init__(self, *, backbone: Mapping[str, Any], **options: Any) -> None:
         super().__init__()
         self.backbone = Pyramid(**backbone)
         self.people = PersonQueries(self.backbone.widths, **options)
+
+    @property
+    def start_sources(self) -> tuple[KeyMap, ...]:
+        """Checkpoints that fill the backbone (`start_part`)."""
+        return self.backbone.start_sources
 
     def forward(self, clips: torch.Tensor, *, states: bool = False) -> FrameAnswers:
         """(B,1,3,H,W) -> persons and their joints. `states` changes nothing: all that a loss reads is there."""
@@ -103,7 +116,7 @@ card = register_method(
                 crop=CropSpec(size=(96, 128)),
                 codec="queries",
                 options={
-                    "backbone": {"depth": 18, "width": 24, "stages": (3,)}, "queries": 34, "width": 96, "heads": 4,
+                    "backbone": {"depth": 18, "width": 16, "stages": (3,)}, "queries": 34, "width": 96, "heads": 4,
                     "hidden": 192, "encoders": 2, "decoders": 3,
                 },
             ),
@@ -131,7 +144,7 @@ end_to_end = register_method(
                 crop=CropSpec(size=(341, 192), enlarge=1.0),
                 codec="person set",
                 options={
-                    "backbone": {"depth": 18, "width": 24, "stages": (2, 3)}, "people": 20, "queries": 34,
+                    "backbone": {"depth": 18, "width": 16, "stages": (2, 3)}, "people": 20, "queries": 34,
                     "width": 64, "heads": 4, "hidden": 128, "layers": 2,
                 },
                 frame=FrameSpec(192, rule="fit"),

@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from baselines.layers.hrnet import TINY, HRNet
+from harness.errors import WeightsError
 from harness.methods import methods
 from harness.training.frame_trainer import FrameTrainer
 from harness.training.start import start_from
@@ -36,6 +37,25 @@ def test_it_starts_from_a_network_for_crops_without_its_head(method: str, tmp_pa
     assert start_from(module, tmp_path / "hrnet.safetensors") == ""
     own, given = module.state_dict(), load_file(tmp_path / "hrnet.safetensors")
     assert all(torch.equal(own[name], value) for name, value in given.items() if not name.startswith("final_layer."))
+
+
+@pytest.mark.parametrize("method", ["prtr", "prtr_end_to_end"])
+def test_any_resnet_starts_prtr(method: str, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    given = methods["simple_baseline"].build(methods["simple_baseline"].presets["tiny"].options).state_dict()
+    module = methods[method].build(methods[method].presets["tiny"].options)
+    save_file(given, tmp_path / "resnet.safetensors")
+    assert start_from(module, tmp_path / "resnet.safetensors") == "backbone."
+    own = {name: value for name, value in module.state_dict().items() if name.startswith("backbone.")}
+    assert len(own) > 80 and not any("layer4" in name for name in own)
+    assert all(torch.equal(value, given[name.removeprefix("backbone.")]) for name, value in own.items())
+    whole = {name: value + 1 for name, value in module.state_dict().items()}
+    save_file(whole, tmp_path / "whole.safetensors")
+    assert start_from(module, tmp_path / "whole.safetensors", prefix="") == ""
+    assert all(torch.equal(value, whole[name]) for name, value in module.state_dict().items())
+    save_file({"stem.weight": torch.zeros(3)}, tmp_path / "other.safetensors")
+    with pytest.raises(WeightsError, match="1 tensors have no place"):
+        start_from(module, tmp_path / "other.safetensors")
 
 
 def test_short_trainings_are_looked_at_once() -> None:

@@ -6,8 +6,8 @@ flattened, and logits of "none" last as in the two-stage form; the original exis
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -15,6 +15,7 @@ from torch.nn.functional import grid_sample
 
 from baselines.layers.query_transformer import Perceptron, QueryTransformer, sine_position
 from baselines.layers.resnet import ResNet
+from harness.weights.sources import KeyMap
 
 __all__ = ["FrameAnswers", "JointQueries", "PersonJoints", "PersonQueries", "Pyramid"]
 
@@ -181,6 +182,16 @@ class Pyramid(ResNet):
         self.stages = tuple(stages)
         first = self.channels // 8
         self.widths = [first * 2 ** (stage - 1) for stage in stages]
+
+    @property
+    def start_sources(self) -> tuple[KeyMap, ...]:
+        """Checkpoints that a training may start from: any ResNet's of these sizes, whatever follows its stages."""
+        return (KeyMap("a ResNet", wrapper="", unpack=self._own),)
+
+    def _own(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        """What of a checkpoint belongs here; all of one that is no ResNet's."""
+        parts = {name for name, _ in self.named_children()}
+        return {key: value for key, value in state.items() if key.partition(".")[0] in parts} or dict(state)
 
     def maps(self, frames: torch.Tensor) -> list[torch.Tensor]:
         """The outputs of the stages."""
