@@ -84,15 +84,36 @@ class FakeStore:
     def get(self, run: StoredRun, labels: list[str], **_: int) -> dict[str, Drawn]:
         return dict.fromkeys(labels, self.by_run[run.id])
 
+    def errors(self, run: StoredRun, **_: int) -> Drawn:
+        """As if AP were the share of near joints, and the median its tenth."""
+        found = self.by_run[run.id]
+        near = found.draws[:, 0]
+        return Drawn(found.value[0] * np.array([0.1, 1]), np.column_stack([near / 10, near]), np.ones(2), 12)
 
-def answered():
+
+def answered(asked: Study | None = None):
     ramp = np.linspace(-1, 1, 401)
     store = FakeStore({
         "a-seed 0": drawn((53 + ramp).tolist()), "a-seed 1": drawn((55 + ramp).tolist()),
         "b-": drawn((50 - ramp).tolist()), "c-": drawn((49.5 - 1.5 * ramp).tolist()),
     })  # fmt: skip
     runs = [stored("a", "seed 0"), stored("a", "seed 1"), stored("b"), stored("c", parameters=900)]
-    return answer_study(study(), runs, store)
+    return answer_study(asked or study(), runs, store)
+
+
+def test_a_question_of_errors_shows_how_near_joints_lie() -> None:
+    asked = study()
+    first, second = asked.questions
+    found = answered(replace(asked, questions=(replace(first, errors=True), second)))
+    assert set(found.errors) == {"a", "b"} and found.errors["a"][1].runs == (53.0, 55.0)
+    (better,) = found.answers[0].headline
+    assert better.nearer and (better.nearer.low, better.nearer.high) == pytest.approx((2.1, 5.9))
+    assert found.answers[1].headline[0].nearer is None
+    text = study_markdown(found, {})
+    assert "PCKh@0.1 +4.0 [+2.1, +5.9]." in text and r"5.40 \[5.3" in text
+    before, after = text.split("Is C as good as B?\n")
+    assert before.count("half within, px") == 1 and "half within, px" not in after
+    assert "PCKh" not in study_markdown(answered(), {})
 
 
 def test_differences_of_seed_means_by_hand() -> None:

@@ -21,6 +21,7 @@
     baselines = ["hrnet"]                     # every arm is compared with each; `against.fami = [...]` adds its own
     margin = 0.0                              # "yes" when the interval of the difference lies above -margin
     cheaper = "multiply_adds"                 # also asked: does it cost less? (or parameters, clips_per_second)
+    errors = true                             # also shown: how near the joints lie, which AP forgives
     across_boxes = true                       # arms with other boxes, or none, may be compared, and the page says so
     note = "One sentence of what the reader should know."
 
@@ -106,6 +107,7 @@ class Question:
     against: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     margin: float = 0.0
     cheaper: str = ""
+    errors: bool = False
     across_boxes: bool = False
     places: tuple[str, ...] = ()
     headline: str = "overall"

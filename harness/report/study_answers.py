@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 
 from harness.report.comparable import same_machine
 from harness.report.studies import Place, Question, Study, place_named
 from harness.report.study_runs import DrawStore, chosen
 from harness.results import StoredRun
-from harness.scoring.arms import LEVEL, Apart, Bounded, Drawn, apart, arm_value
+from harness.scoring.arms import LEVEL, Apart, Bounded, Drawn, apart, apart_at, arm_value, mean_of
 from harness.scoring.differences import holm
+from harness.scoring.localisation import ERRORS
 from harness.scoring.uncertainty import COLUMNS
 
 __all__ = ["Answer", "Compared", "Costs", "StudyAnswers", "answer_study", "costs_of", "verdict"]
@@ -43,6 +44,8 @@ class Compared:
     sequences: int
     p_holm: float
     verdict: str
+    #: PCKh@0.1 apart, of questions that ask for `errors`.
+    nearer: Apart | None = None
 
     @property
     def survives(self) -> bool:
@@ -90,6 +93,8 @@ class StudyAnswers:
     values: Mapping[str, Mapping[Place, Bounded]]
     costs: Mapping[str, Costs]
     answers: tuple[Answer, ...]
+    #: By arm, how near its joints lie, in the order of `ERRORS`; of arms in questions that ask for it.
+    errors: Mapping[str, tuple[Bounded, ...]] = field(default_factory=dict)
 
 
 def answer_study(
@@ -111,7 +116,13 @@ def answer_study(
         for name, found in draws.items()
     }
     answers = tuple(_answer(study, question, draws, values, _costs(arms)) for question in study.questions)
-    return StudyAnswers(study, arms, values, _costs(arms), answers)
+    asked = {name for question in study.questions if question.errors for name in question.named if name in arms}
+    near = {
+        name: [store.errors(run, replicates=study.replicates, seed=study.seed) for run in arms[name]] for name in asked
+    }
+    errors = {name: tuple(mean_of(found, place) for place in range(len(ERRORS))) for name, found in near.items()}
+    answers = tuple(_with_errors(answer, near) if answer.question.errors else answer for answer in answers)
+    return StudyAnswers(study, arms, values, _costs(arms), answers, errors)
 
 
 def verdict(low: float, high: float, *, margin: float = 0.0) -> str:
@@ -160,6 +171,13 @@ def _answer(
     }
     lacking = tuple(dict.fromkeys(name for pair in question.pairs for name in pair if name not in draws))
     return Answer(question, verdicts, tuple(compared), cheaper, lacking)
+
+
+def _with_errors(answer: Answer, near: Mapping[str, Sequence[Drawn]]) -> Answer:
+    """The answer with how much nearer each arm places joints than its baseline, wherever they are compared."""
+    place = ERRORS.index("pckh_01")
+    compared = [replace(each, nearer=apart_at(near[each.arm], near[each.baseline], place)) for each in answer.compared]
+    return replace(answer, compared=tuple(compared))
 
 
 def _compared(

@@ -17,6 +17,7 @@ from harness.report.study_answers import Answer, Compared, Costs, StudyAnswers
 from harness.report.tables import Cell, Column, Row, Section, Table, short_commit
 from harness.results import write_atomically
 from harness.scoring.arms import Bounded
+from harness.scoring.localisation import ERRORS
 
 __all__ = ["study_markdown", "study_rows", "write_study"]
 
@@ -131,6 +132,9 @@ def _sentence(found: StudyAnswers, answer: Answer, each: Compared) -> str:
         f"p = {_p(each.p_holm)} after Holm"
     )
     remarks = [] if each.survives else ["not significant after Holm's correction"]
+    if each.nearer:
+        low, high = each.nearer.low, each.nearer.high
+        remarks.append(f"PCKh@0.1 {_signed(each.nearer.difference)} {_interval(low, high, '+.1f')}".rstrip())
     remarks += ["the seeds' ranges overlap: chance in training may decide"] if each.seeds_overlap else []
     if answer.cheaper:
         what = _COST_NAMES[answer.question.cheaper]
@@ -149,6 +153,7 @@ def _arm_table(found: StudyAnswers, answer: Answer) -> Table:
     columns = (
         *boxes, Column("seeds", "runs", digits=0), *(Column(place.title, place.title) for place in places),
         Column("spread", "seeds, overall" if places[0].title == "overall" else f"seeds, {places[0].title}"),
+        *((Column("median_px", "half within, px"), Column("pckh_01", "PCKh@0.1")) if answer.question.errors else ()),
         *(column for column in _COST_COLUMNS if column.name in found.study.costs),
     )  # fmt: skip
     rows = []
@@ -156,9 +161,19 @@ def _arm_table(found: StudyAnswers, answer: Answer) -> Table:
         values, costs = found.values[name], found.costs[name]
         cells: dict[str, Cell] = {place.title: _bounded(values.get(place)) for place in places}
         cells["boxes"] = ", ".join(dict.fromkeys(ground_of(run.record).boxes_in_words for run in found.runs[name]))
+        cells |= {
+            error: _bounded(value, ".2f") for error, value in zip(ERRORS, found.errors.get(name, ()), strict=False)
+        }
         cells |= {"seeds": len(found.runs[name]), "spread": _spread(values.get(places[0])), **_cost_cells(costs)}
         rows.append(Row(found.study.title_of(name), cells, facts={"arm": name}))
-    return Table("AP of the arms, percent", columns, (Section("", tuple(rows)),), first="Arm")
+    caption = (
+        "half within: pixels of the image within which half of all annotated joints are placed; PCKh@0.1: percent of "
+        "them within a tenth of a head. A joint that is not found counts as far off.",
+    )  # fmt: skip
+    return Table(
+        "AP of the arms, percent", columns, (Section("", tuple(rows)),), caption if answer.question.errors else (),
+        first="Arm",
+    )  # fmt: skip
 
 
 def _difference_table(found: StudyAnswers, answer: Answer) -> Table:
@@ -219,10 +234,10 @@ def _cost_cells(costs: Costs) -> dict[str, Cell]:
     }  # fmt: skip
 
 
-def _bounded(value: Bounded | None) -> str:
+def _bounded(value: Bounded | None, form: str = ".1f") -> str:
     if value is None or math.isnan(value.value):
         return "–"
-    return f"{value.value:.1f} {_interval(value.low, value.high, '.1f')}".strip()
+    return f"{value.value:{form}} {_interval(value.low, value.high, form)}".strip()
 
 
 def _spread(value: Bounded | None) -> str:

@@ -20,7 +20,8 @@ from harness.report.comparable import ground_of
 from harness.report.studies import Arm, Question, Selector, Study
 from harness.results import StoredRun, write_atomically
 from harness.scoring.arms import Drawn, draw
-from harness.scoring.matched import match_run
+from harness.scoring.localisation import draw_errors
+from harness.scoring.matched import Matched, match_run
 from harness.scoring.scores import TOTAL
 from harness.scoring.uncertainty import COLUMNS
 from harness.typed_json import to_plain
@@ -107,6 +108,16 @@ class DrawStore:
             _check_record(run, label, drawn)
         return known
 
+    def errors(self, run: StoredRun, *, replicates: int, seed: int) -> Drawn:
+        """How near the joints of one run lie, over the same draws."""
+        path = self._path(run, "errors", replicates, seed)
+        found = _read(path) if path.is_file() else None
+        if found is None:
+            found = draw_errors(self._matched(run), replicates=replicates, seed=seed)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            _write(path, found)
+        return found
+
     def _path(self, run: StoredRun, label: str, replicates: int, seed: int) -> Path:
         record = run.record
         predictions = record.predictions.sha256 if record.predictions else ""
@@ -114,14 +125,15 @@ class DrawStore:
         return self.folder / f"{hashlib.sha256(repr(key).encode()).hexdigest()[:24]}.npz"
 
     def _drawn(self, run: StoredRun, labels: Iterable[str], *, replicates: int, seed: int) -> dict[str, Drawn]:
+        return draw(self._matched(run), labels, replicates=replicates, seed=seed)
+
+    def _matched(self, run: StoredRun) -> Matched:
         path = run.predictions_path
         if path is None or not path.is_file():
             raise DataError(f"{run.folder}: the stored predictions are missing; run `harness eval` again")
         predictions = read_parquet(path)
         dataset = same_sequences(self._dataset(run.record), predictions, path)
-        return draw(
-            match_run(dataset, predictions, compat=_compat(run.record)), labels, replicates=replicates, seed=seed
-        )
+        return match_run(dataset, predictions, compat=_compat(run.record))
 
     def _dataset(self, record: RunRecord) -> DataSet:
         key = (record.dataset.name, record.dataset.split, record.dataset.fingerprint)

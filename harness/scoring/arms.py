@@ -20,14 +20,14 @@ from harness.scoring.slices.scoring import ALL, SliceCounts, count_slices
 from harness.scoring.uncertainty import COLUMNS, FEWEST_SEQUENCES, REPLICATES, clusters, replicates_of
 from harness.skeletons import GROUPS, POSETRACK15
 
-__all__ = ["Apart", "Bounded", "Drawn", "apart", "arm_value", "draw"]
+__all__ = ["Apart", "Bounded", "Drawn", "apart", "apart_at", "arm_value", "draw", "mean_of"]
 
 LEVEL = 0.95
 
 
 @dataclass(frozen=True, eq=False)
 class Drawn:
-    """AP in percent of one run in one bin of a slice, by `COLUMNS`.
+    """What was measured of one run, by column: AP in percent in one bin of a slice by `COLUMNS`, or `ERRORS`.
 
     `value` (C,) of the data, `draws` (B,C) of the drawn sets of sequences (no rows where there are too few),
     `items` (C,) truth joints, `sequences` that hold any.
@@ -86,7 +86,11 @@ def arm_value(runs: Series[Drawn], column: str, *, level: float = LEVEL) -> Boun
     >>> arm_value([run], "total")
     Bounded(value=50.0, low=40.5, high=59.5, runs=(50.0,))
     """
-    place = COLUMNS.index(column)
+    return mean_of(runs, COLUMNS.index(column), level=level)
+
+
+def mean_of(runs: Series[Drawn], place: int, *, level: float = LEVEL) -> Bounded:
+    """The mean of an arm's runs in the column at `place`."""
     values = tuple(float(run.value[place]) for run in runs)
     return Bounded(float(np.mean(values)), *_interval(_mean_draws(runs, place), level), values)
 
@@ -95,8 +99,14 @@ def apart(
     arm: Series[Drawn], baseline: Series[Drawn], column: str, *, margin: float = 0.0, level: float = LEVEL
 ) -> Apart:
     """The paired difference of two arms' means; `p` tells how well the draws separate it from `-margin`."""
-    place = COLUMNS.index(column)
-    difference = arm_value(arm, column).value - arm_value(baseline, column).value
+    return apart_at(arm, baseline, COLUMNS.index(column), margin=margin, level=level)
+
+
+def apart_at(
+    arm: Series[Drawn], baseline: Series[Drawn], place: int, *, margin: float = 0.0, level: float = LEVEL
+) -> Apart:
+    """The same in the column at `place`."""
+    difference = mean_of(arm, place).value - mean_of(baseline, place).value
     draws = _mean_draws(arm, place) - _mean_draws(baseline, place)
     known = draws[~np.isnan(draws)]
     if math.isnan(difference) or not len(known):
