@@ -144,7 +144,7 @@ end_to_end = register_method(
                 crop=CropSpec(size=(341, 192), enlarge=1.0),
                 codec="person set",
                 options={
-                    "backbone": {"depth": 18, "width": 16, "stages": (2, 3)}, "people": 20, "queries": 34,
+                    "backbone": {"depth": 18, "width": 16, "stages": (2, 3)}, "people": 10, "queries": 24, "region": 7,
                     "width": 64, "heads": 4, "hidden": 128, "layers": 2,
                 },
                 frame=FrameSpec(192, rule="fit"),

@@ -46,7 +46,7 @@ def killed_rank(results, rank, delay, *, at_work=False):
     ended(started)
 
 
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.long), 1])
 def test_a_rank_that_dies_at_work_is_replaced(alone, tmp_path, rank):
     killed_rank(tmp_path, rank, delay=0.3, at_work=True)
     assert fault_runs.outcome(tmp_path) == alone
