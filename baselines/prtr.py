@@ -100,8 +100,8 @@ What we do. The transformer, the read-out and the losses are equal to the releas
 release load by --weights; its HRNet and deformable variants are not here. Images are read as BGR, as the release \
 does for ResNet. In the release the batch normalisation of the ResNet is frozen; here it learns unless `--freeze \
 backbone.`. Published on COCO val with DETR's boxes and flip test: 68.2 (ResNet-50, 384x288), 71.0 (512x384), 70.1 \
-and 72.0 (ResNet-101). Nothing is published on PoseTrack. `tiny` is ours, for the embedded data, and has no trained \
-weights."""
+and 72.0 (ResNet-101). Nothing is published on PoseTrack. `tiny` is ours, for the embedded data, its ResNet begun \
+with SimpleBaseline's there; its weights are shipped."""
 
 card = register_method(
     MethodCard(
@@ -113,6 +113,7 @@ card = register_method(
         licence=_LICENCE,
         presets={
             "tiny": Preset(
+                weights="prtr-tiny",
                 crop=CropSpec(size=(96, 128)),
                 codec="queries",
                 options={
