@@ -50,7 +50,7 @@ class DcposeAdaptive(nn.Module):
         )
         self.correct = AdaptiveConvolution(joints, norm_act=norm_act)
         self.add_support = add_support
-        self.feedback = feedback
+        self.feedback, self.repeats = feedback, 0
 
     def forward(self, clips: torch.Tensor) -> torch.Tensor:
         """(B,3,3,H,W) -> heatmaps (B,joints,H/4,W/4)."""
@@ -88,11 +88,15 @@ class DcposeAdaptive(nn.Module):
         corrected = self.fuse(state[:, 0], state[:, 1], following)
         return corrected, torch.stack((following, corrected), dim=1)
 
+    def begin_step(self) -> None:
+        """Draw how often a training step corrects the previous frame's map; the same in all processes."""
+        self.repeats = int(torch.randint(self.feedback + 1, ()))
+
     def _corrected(self, previous: torch.Tensor, current: torch.Tensor) -> torch.Tensor:
-        """The previous frame's map, corrected with itself as its past as often as a draw says; without gradient."""
+        """The previous frame's map, corrected with itself as its past as often as the step says; without gradient."""
         rough = previous
         with torch.no_grad():
-            for _ in range(int(torch.randint(self.feedback + 1, ()))):
+            for _ in range(self.repeats):
                 previous = self.fuse(rough, previous, current)
         return previous
 

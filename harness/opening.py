@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -100,10 +101,16 @@ def open_request(
     reasons = []
     if (needs_images or request.allow_missing_frames) and (missing := missing_images(dataset)):
         dataset = _without_missing(request, dataset, missing)
-        reasons.append(f"{len(missing)} sequences without images left out")
+        which = hashlib.sha256("\n".join(sorted(missing)).encode()).hexdigest()[:8]  # other ones make another run
+        reasons.append(f"{len(missing)} sequences without images left out ({which})")
     if request.limit is not None and request.limit < len(dataset):
         reasons.append(f"first {request.limit} of {len(dataset)} sequences")
         dataset = replace(dataset, sequences=dataset.sequences[: request.limit])
+    if scored and not any(len(sequence.truth) for sequence in dataset.sequences):
+        raise DataError(
+            f"{dataset.root}: nobody is labelled in the {len(dataset)} sequences to be scored; "
+            "take another --split or --limit"
+        )
     left_out = Partial("; ".join(reasons)) if reasons else None
     if whole:
         return Opened(dataset, whole_frames(dataset), None, left_out)

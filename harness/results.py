@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness.errors import DataError, HarnessError, UsageError, listed
-from harness.records import PredictionsFile, RunRecord, dump_record, parse_record
+from harness.errors import CheckError, DataError, HarnessError, UsageError, listed
+from harness.records import PredictionsFile, RunRecord, digest_of, dump_record, parse_record
 
 __all__ = ["RECORD_FILE", "Problem", "Results", "StoredRun", "file_sha256", "read_run", "write_atomically"]
 
@@ -90,9 +90,18 @@ class Results:
         return read_run(folder)
 
     def relabel(self, run: StoredRun, label: str) -> StoredRun:
-        """The run under another label, rewritten where it lies; nothing else of it changes."""
+        """The run under another label, rewritten where it lies; nothing else of it changes.
+
+        Raises CheckError for a record that was edited, which a new digest would vouch for.
+        """
         with _locked(run.folder):
-            write_atomically(run.folder / RECORD_FILE, dump_record(replace(run.record, label=label)).encode())
+            now = read_run(run.folder)
+            if now.document.get("digest") != digest_of(now.document):
+                raise CheckError(
+                    f"{run.folder / RECORD_FILE} was edited after it was written, and is not labelled anew; "
+                    "run it again with --overwrite always"
+                )
+            write_atomically(run.folder / RECORD_FILE, dump_record(replace(now.record, label=label)).encode())
         return read_run(run.folder)
 
     def scan(self) -> tuple[list[StoredRun], list[Problem]]:

@@ -111,6 +111,21 @@ def test_missing_images_are_named_before_inference_and_left_out_on_request(harne
     assert allowed.code == 0 and "partial, not comparable" in allowed.out
 
 
+def test_whole_frame_runs_of_other_sequences_are_other_runs(harness, copied: Path) -> None:
+    """They have no boxes by whose hash they could be told apart."""
+    images, aside, found = copied / "images" / "val", copied.parent / "aside", []
+    data = ("--dataset", "posetrack21", "--data-root", copied, "--device", "cpu", "--allow-missing-frames")
+    for folder in sorted(images.iterdir()):
+        shutil.move(folder, aside)
+        answer = harness(
+            "eval", "--method", "dekr", *data, "--no-plots", "--no-floor", "--results", copied.parent / "r"
+        )
+        assert answer.code == 0 and ": done" in answer.err, answer.err
+        found.append(answer.out)
+        shutil.move(aside, folder)
+    assert len(set(found)) == len(found) == 2
+
+
 def test_image_path_that_leaves_the_data_root(harness, copied: Path) -> None:
     label = sorted((copied / "posetrack_data" / "val").glob("*.json"))[0]
     document = json.loads(label.read_text())

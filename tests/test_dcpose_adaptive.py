@@ -148,12 +148,14 @@ def test_feedback_is_for_training_alone_and_corrects_the_previous_map_without_gr
     outputs = set()
     for seed in range(12):
         torch.manual_seed(seed)
+        module.begin_step()
         outputs.add(round(float(module.train()(clips).detach().abs().sum()), 3))
     assert 2 <= len(outputs) <= 4
     rough = torch.rand(2, 2, 17, 16, 16, requires_grad=True)
     drawn = []
     for seed in range(12):
         torch.manual_seed(seed)
+        module.begin_step()
         drawn.append(module._corrected(rough[0], rough[1]))
     rough_again, corrected = ([each for each in drawn if each.requires_grad is held] for held in (True, False))
     assert rough_again and corrected, "drawn as it is, or corrected without gradient"

@@ -94,7 +94,8 @@ def test_every_probe_reaches_into_one_place_and_can_be_named():
 @pytest.mark.parametrize(("text", "said"), [
     ("key_blurr", "did you mean 'key_blur'"), ("key_blur=-1", "above 0"), ("key_blur=x", "above 0"),
     ("key_grey=1.5", "at most 1"), ("key_cutout@toe=0.1", "no part 'toe'"), ("key_blur@wrist", "no parts"),
-    ("support_frozen=2", "no strength"), ("a b", "names no probe"),
+    ("key_blur=inf", "at most 100"), ("key_noise=nan", "above 0"), ("support_stride=2.5", "whole number"),
+    ("boxes_detector=1000", "at most 10"), ("support_frozen=2", "no strength"), ("a b", "names no probe"),
 ])  # fmt: skip
 def test_a_wrong_probe_is_told(text, said):
     with pytest.raises(UsageError, match=said):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.environment import describe_environment
-from harness.errors import DataError, HarnessError, UsageError
+from harness.errors import CheckError, DataError, HarnessError, UsageError
 from harness.records import (
     SCHEMA,
     BoxesUsed,
@@ -225,7 +225,12 @@ def test_a_label_is_changed_where_the_run_lies(tmp_path: Path, poses: Path) -> N
     before = results.save(make_record(), predictions=poses)
     after = results.relabel(before, "seed 2")
     assert after.record == replace(before.record, label="seed 2") and verify(after).sound
-    (before.folder / RECORD_FILE).unlink()
+    path = before.folder / RECORD_FILE
+    path.write_text(path.read_text().replace('"parameters": ', '"parameters": 1'))
+    with pytest.raises(CheckError, match="was edited after it was written"):
+        results.relabel(after, "seed 3")
+    assert not verify(read_run(before.folder)).sound and "seed 3" not in path.read_text()
+    path.unlink()
     with pytest.raises(DataError, match=r"record.json: cannot be read \(No such file"):
         read_run(before.folder)
 

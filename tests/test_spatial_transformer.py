@@ -33,6 +33,20 @@ def test_the_inverse_undoes() -> None:
     torch.testing.assert_close(inverse(TURN), expected)
 
 
+def test_places_are_kept_in_half_precision() -> None:
+    """bfloat16 cannot tell pixels of a wide crop apart, and holds no fine turns."""
+    torch.manual_seed(0)
+    crops = torch.linspace(0, 1, 192).expand(1, 3, 256, 192).contiguous()
+    theta = torch.tensor([[[0.93, 0.02, 0.011], [-0.02, 0.97, 0.03]]])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        still = Localisation(4).eval()(crops)
+        read, back, cells = resampled(crops, theta), inverse(theta), on_cells(theta, (48, 64), stride=4)
+    assert still.dtype == read.dtype == torch.float32 and torch.equal(still, torch.eye(2, 3)[None])
+    torch.testing.assert_close(read, resampled(crops, theta), rtol=0, atol=1e-6)
+    assert torch.equal(back, inverse(theta)) and torch.equal(cells, on_cells(theta, (48, 64), stride=4))
+    assert resampled(crops.bfloat16(), theta).dtype == torch.bfloat16
+
+
 @pytest.mark.parametrize("axis", [0, 1])
 def test_what_is_straightened_comes_back_to_its_place(axis: int) -> None:
     module = Recentred(Picked())

@@ -289,6 +289,8 @@ def test_checkpoint_of_another_training_is_refused(dataset, tmp_path):
     train(CARD, None, dataset, out=tmp_path, steps=2, recipe=QUICK)
     with pytest.raises(UsageError, match=r"is of another training \(recipe, seed differ\)"):
         train(CARD, None, dataset, out=tmp_path, steps=2, recipe=replace(QUICK, learning_rate=1.0), seed=1)
+    with pytest.raises(UsageError, match=r"is of another training \(budget differ\)"):
+        train(CARD, None, dataset, out=tmp_path, steps=4, recipe=QUICK)
     (tmp_path / "checkpoint.pt").write_bytes(b"no checkpoint")
     with pytest.raises(WeightsError, match="not a readable checkpoint"):
         train(CARD, None, dataset, out=tmp_path, steps=2, recipe=QUICK)
@@ -310,6 +312,14 @@ def test_start_weights_must_have_a_place(dataset, tmp_path):
     start = tmp_path / "first" / "last.safetensors"
     with pytest.raises(WeightsError, match="have no place under"):
         train(CARD, None, dataset, out=tmp_path / "x", steps=1, recipe=QUICK, start=start, start_prefix="backbone.")
+
+
+def test_a_start_that_is_not_there_is_told_first(dataset, tmp_path):
+    with pytest.raises(WeightsError, match="no such file"):
+        train(CARD, None, dataset, out=tmp_path / "x", steps=1, recipe=QUICK, start=tmp_path / "no.safetensors")
+    with pytest.raises(UsageError, match="did you mean 'hrnet-tiny-backbone'"):
+        train(CARD, None, dataset, out=tmp_path / "x", steps=1, recipe=QUICK, start="hrnet-tiny-backbon")
+    assert not (tmp_path / "x").exists()
 
 
 def test_budgets(dataset, tmp_path):

@@ -22,16 +22,25 @@ from harness.training.trainer import Trainer
 
 
 class Plain(torch.nn.Module):
-    """Convolutions and a batch norm, without what differs by chance."""
+    """Convolutions and a batch norm that a step may call more than once, and a parameter that no loss reaches."""
 
     def __init__(self) -> None:
         super().__init__()
         self.body = torch.nn.Conv2d(3, 8, 3, stride=2, padding=1, bias=False)
         self.norm = torch.nn.BatchNorm2d(8)
         self.head = torch.nn.Conv2d(8, 17, 3, stride=2, padding=1)
+        self.spare = torch.nn.Parameter(torch.ones(3))
+        self.repeats = 0
+
+    def begin_step(self) -> None:
+        self.repeats = int(torch.randint(4, ()))  # were it not the same in all processes, one would wait for ever
 
     def forward(self, clips: torch.Tensor, *, states: bool = False) -> torch.Tensor:
-        return self.head(torch.relu(self.norm(self.body(clips[:, 0]))))
+        features = self.body(clips[:, 0])
+        with torch.no_grad():
+            for _ in range(self.repeats if self.training else 0):
+                self.norm(features)
+        return self.head(torch.relu(self.norm(features)))
 
 
 PRESET = Preset(CropSpec((24, 32)), "heatmap", codec_options={"sigma": 1.0, "activation": "softmax"})
@@ -92,6 +101,7 @@ def test_two_processes_take_the_steps_of_one(root, tmp_path, loss):
     one, two = load_file(alone.weights), load_file(tmp_path / "two" / "last.safetensors")
     for key in one.keys() - {"head.bias"}:  # whose gradient is nothing but rounding: a softmax over the map follows
         torch.testing.assert_close(two[key], one[key], rtol=1e-3, atol=1e-4)
+    assert one["spare"].tolist() == two["spare"].tolist() == [1.0] * 3, "what no loss reaches is not decayed"
     # the statistics are of whole batches, not of one process's half
     torch.testing.assert_close(two["norm.running_var"], one["norm.running_var"], rtol=1e-5, atol=1e-7)
 

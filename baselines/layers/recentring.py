@@ -39,7 +39,8 @@ class Localisation(nn.Module):
         y = torch.linspace(-1, 1, height, dtype=features.dtype, device=features.device)
         read = [features.mean((2, 3)), (features * x).mean((2, 3)), (features * y[:, None]).mean((2, 3))]
         change = self.answer(torch.cat(read, dim=1)).view(-1, 2, 3)
-        theta: torch.Tensor = change + torch.eye(2, 3, dtype=change.dtype, device=change.device)
+        # places in single precision whatever the features are: bfloat16 would round 100.25 px to 100
+        theta: torch.Tensor = change.float() + torch.eye(2, 3, device=change.device)
         return theta
 
 
@@ -59,7 +60,8 @@ def inverse(theta: torch.Tensor) -> torch.Tensor:
 def on_cells(theta: torch.Tensor, grid: tuple[int, int], *, stride: int) -> torch.Tensor:
     """Theta of an input as that of maps of `grid` (width, height) whose cell c lies on px `stride` c, not round it."""
     apart = (stride - 1) / (stride * theta.new_tensor(grid))
-    moved = theta[:, :, 2] + apart - theta[:, :, :2] @ apart
+    with torch.autocast(theta.device.type, enabled=False):
+        moved = theta[:, :, 2] + apart - theta[:, :, :2] @ apart
     return torch.cat([theta[:, :, :2], moved[:, :, None]], dim=2)
 
 
@@ -69,8 +71,10 @@ def resampled(maps: torch.Tensor, theta: torch.Tensor, *, padding: str = "zeros"
     x = (2 * torch.arange(width, dtype=theta.dtype, device=theta.device) + 1) / width - 1
     y = (2 * torch.arange(height, dtype=theta.dtype, device=theta.device) + 1) / height - 1
     places = torch.stack([x.expand(height, -1), y[:, None].expand(-1, width)], dim=-1)
-    read = torch.einsum("bij,hwj->bhwi", theta[:, :, :2], places) + theta[:, None, None, :, 2]
-    return grid_sample(maps, read, padding_mode=padding, align_corners=False)
+    with torch.autocast(theta.device.type, enabled=False):
+        read = torch.einsum("bij,hwj->bhwi", theta[:, :, :2], places) + theta[:, None, None, :, 2]
+        found = grid_sample(maps.to(theta.dtype), read, padding_mode=padding, align_corners=False)
+    return found.to(maps.dtype)
 
 
 def centred(maps: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:

@@ -82,6 +82,8 @@ def command(
                 [Request(method=FLOOR, command=command, **own)], Results(results), overwrite=overwrite, ranks=ranks
             )
         except HarnessError as problem:
+            if ranks.size > 1:  # the others may not have failed, and would wait
+                raise HarnessError(f"{FLOOR}, the floor of every table: {problem}; --no-floor leaves it out") from None
             note(f"without {FLOOR}, the floor of every table: {problem}")
     if not ranks.first:
         return

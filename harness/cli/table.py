@@ -117,6 +117,10 @@ def _against(reference: str, runs: tuple[str, ...], slice_name: str, data_root: 
     first = Results(results).one(reference)
     ground = ground_of(first.record)
     others = [run for run in chosen_runs(runs, results) if ground_of(run.record) == ground and run.id != first.id]
+    parts = [run for run in others if run.record.partial != first.record.partial]
+    if parts:
+        note(f"left out, of other sequences than {first.id}: {listed([run.id for run in parts])}")
+        others = [run for run in others if run not in parts]
     if not others:
         raise UsageError(f"no other run stands on the ground of {first.id}: {ground}")
     found = {}

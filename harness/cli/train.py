@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -60,9 +61,10 @@ def _list_recipes(context: click.Context, _: click.Parameter, wanted: bool) -> N
 @click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), help="Peak learning rate.")
 @click.option("--batch-size", type=click.IntRange(1), help="Clips per step, over all processes.")
 @click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), help="What forward and backward compute in.")
-@click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--start", type=click.Path(path_type=Path),
-              help="Weights (safetensors) to start from, of the method or of a part such as its backbone.")  # fmt: skip
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
+@click.option("--start", metavar="FILE|NAME",
+              help="Weights to start from, of the method or of a part such as its backbone: a file, or a name of "
+                   "`harness weights list`.")  # fmt: skip
 @click.option("--freeze", multiple=True, metavar="PREFIX",
               help="Parameters to leave as they are, e.g. 'backbone.'; may be given more than once.")  # fmt: skip
 @click.option("--moving-norms/--still-norms", default=None,
@@ -118,8 +120,14 @@ def _drawn(stack: ExitStack, dataset: str, split: str, data_root: Path | None, s
     if family != "synthtrack" or data_root is not None:
         raise UsageError("--live draws the embedded data set: take --dataset synthtrack[-PRESET] and no --data-root")
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="synthtrack-")))
+    # a job that is cancelled or runs out of time is told by this signal, and would leave the folder
+    stack.callback(signal.signal, signal.SIGTERM, signal.signal(signal.SIGTERM, _ended))
     note(f"drawing {dataset} {split} for seed {seed}")
     return make(preset or "standard", split, folder / "drawn", seed=1000 + seed)
+
+
+def _ended(number: int, _: object) -> None:
+    raise SystemExit(128 + number)
 
 
 def _fit(card: MethodCard, data: DataSet, folder: Path) -> Path:

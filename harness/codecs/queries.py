@@ -33,10 +33,10 @@ class QueriesCodec:
         self.size = size
 
     def encode(self, joints: torch.Tensor, weights: torch.Tensor) -> Targets:
-        """(B,J,2) px of the input -> 0..1 of it; a joint outside gets weight 0."""
+        """(B,J,2) px of the input -> 0..1 of it; a joint outside, or without a place, gets weight 0."""
         values = joints / joints.new_tensor(self.size)
         inside = ((values >= 0) & (values <= 1)).all(dim=-1)
-        return Targets(values, weights * inside)
+        return Targets(values.nan_to_num(), weights * inside)
 
     def decode(self, outputs: Any) -> Decoded:
         """(B,Q,J+3), or what `merge` read of two of them."""

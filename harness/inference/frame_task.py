@@ -86,7 +86,7 @@ class FrameTask(Task):
     def advance(self, work: SequenceWork, image: int | None, size: tuple[int, int]) -> None:
         """Find the persons of every batch of frames that an image completes."""
         work = cast(FrameWork, work)
-        for part, inputs in work.frame_batches(cast(int, image), size):
+        for part, inputs in work.frame_batches(image, size):
             people = self._people(work, inputs)
             finite = np.array([bool(np.isfinite(found.joints).all()) for found in people])
             if not finite.all():

@@ -44,8 +44,13 @@ class FrameWork(SequenceWork):
         for row in self.uses(image)[0].tolist():
             self._inputs[row] = made
 
-    def frame_batches(self, image: int, size: tuple[int, int]) -> Iterator[tuple[slice, list[torch.Tensor]]]:
-        """After an image of `size` px: rows and inputs (B,1,H,W,3) of every scale of each batch it completes."""
+    def frame_batches(self, image: int | None, size: tuple[int, int]) -> Iterator[tuple[slice, list[torch.Tensor]]]:
+        """After an image of `size` px: rows and inputs (B,1,H,W,3) of every scale of each batch it completes.
+
+        None stands for the end of a sequence that shows no frame, of which there is no batch.
+        """
+        if image is None:
+            return
         rows = self.uses(image)[0]
         self._check_size(size, rows)
         for number in self._batch_of[rows].tolist():

@@ -43,14 +43,14 @@ def noisy(crop: Picture, subject: Subject, dose: float) -> Picture:
 
 
 @register_probe("key_blur", "keyframe", "key frame out of focus", place="picture", unit="px of the crop (sigma)",
-                doses=(2.0, 4.0, 8.0))  # fmt: skip
+                doses=(2.0, 4.0, 8.0), most=100.0)  # fmt: skip
 def blurred(crop: Picture, subject: Subject, dose: float) -> Picture:
     """Gaussian blur."""
     return np.asarray(cv2.GaussianBlur(crop, (0, 0), dose, borderType=cv2.BORDER_REFLECT_101), dtype=np.uint8)
 
 
 @register_probe("key_motion_blur", "keyframe", "key frame blurred along the true motion of the joints",
-                place="picture", unit="frames of exposure", doses=(1.0, 2.0, 4.0))  # fmt: skip
+                place="picture", unit="frames of exposure", doses=(1.0, 2.0, 4.0), most=100.0)  # fmt: skip
 def moved(crop: Picture, subject: Subject, dose: float) -> Picture:
     """The mean of what passes a px while the shutter is open; still people, and those of unknown motion, stay sharp."""
     field = _motion_field(crop.shape[:2], subject.joints, subject.motion)

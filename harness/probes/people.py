@@ -28,7 +28,7 @@ def jittered(boxes: Boxes, dataset: DataSet, dose: float, rows: Rows) -> Boxes:
 
 
 @register_probe("boxes_detector", "boxes", "boxes as a made-up detector gives them: moved, missed, doubled, scored",
-                place="boxes", unit="times its usual faults", doses=(1.0,), seeded=True)  # fmt: skip
+                place="boxes", unit="times its usual faults", doses=(1.0,), most=10.0, seeded=True)  # fmt: skip
 def detected(boxes: Boxes, dataset: DataSet, dose: float, rows: Rows) -> Boxes:
     """No detector's boxes, only some of its faults: at 1, 5 % jitter, 7 % of the people missed and 5 % found twice."""
     kept, corners, scores, tracks = [], [], [], []

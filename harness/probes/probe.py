@@ -131,7 +131,7 @@ def _dose(card: ProbeCard, given: str | None, text: str) -> float:
         dose = card.doses[len(card.doses) // 2] if given is None else float(given)
     except ValueError:
         dose = -1.0
-    if not 0 < dose <= card.most:
-        most = "" if card.most == float("inf") else f" and at most {card.most:g}"
-        raise UsageError(f"probe '{text}': expected a strength above 0{most}, in {card.unit}")
+    if not 0 < dose <= card.most or (card.integral and not dose.is_integer()):
+        kind = "whole number" if card.integral else "strength"
+        raise UsageError(f"probe '{text}': expected a {kind} above 0 and at most {card.most:g}, in {card.unit}")
     return dose

@@ -37,7 +37,8 @@ class ProbeCard:
     `picture(crop (H,W,3), subject, dose)` gives the crop of the key frame as it is shown; `frames(support, dose)` the
     offsets of the frames that are shown; `clips(clips, sequence, support, dose, rows)` the clips of a sequence;
     `boxes(boxes, dataset, dose, rows)` the boxes. `doses` are the usual strengths in `unit`, none for a probe that has
-    no strength; `part` is what it looks at unless another of `parts` is named; `seeded` probes draw random numbers.
+    no strength, up to `most`, whole numbers if `integral`; `part` is what it looks at unless another of `parts` is
+    named; `seeded` probes draw random numbers.
     A change of what a probe does raises `version`, so that old records are not taken for answers.
     """
 
@@ -46,7 +47,8 @@ class ProbeCard:
     summary: str
     unit: str = ""
     doses: tuple[float, ...] = ()
-    most: float = float("inf")
+    most: float = 1000.0
+    integral: bool = False
     part: str = ""
     parts: tuple[str, ...] = ()
     seeded: bool = False

@@ -49,7 +49,7 @@ def reversed_order(support: tuple[int, ...], dose: float) -> tuple[int, ...]:
 
 
 @register_probe("support_stride", "time", "neighbours so many times as far away", place="frames", unit="times",
-                doses=(2.0, 4.0, 8.0), whole=True, fits=_needs_neighbours)  # fmt: skip
+                doses=(2.0, 4.0, 8.0), whole=True, integral=True, fits=_needs_neighbours)  # fmt: skip
 def strided(support: tuple[int, ...], dose: float) -> tuple[int, ...]:
     """As a video of a lower frame rate.
 

@@ -63,7 +63,7 @@ def restore(path: Path, parts: Mapping[str, Stateful], identity: Mapping[str, An
     """Put a checkpoint back; UsageError if it is of another training, WeightsError if it cannot be read."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        found = _as_now(state["identity"])
+        found = {"budget": identity.get("budget"), **_as_now(state["identity"])}  # older ones do not tell it
     except Exception as error:
         raise WeightsError(
             f"{path}: not a readable checkpoint ({type(error).__name__}); delete it to start anew"

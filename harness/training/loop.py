@@ -23,6 +23,7 @@ from harness.training.recipes import open_recipe
 from harness.training.start import start_from
 from harness.training.team import join_team
 from harness.training.trainer import Trainer
+from harness.weights import find_weights
 
 __all__ = ["Report", "train"]
 
@@ -51,7 +52,7 @@ def train(
     steps: int | None = None,
     recipe: Recipe | None = None,
     seed: int = 0,
-    start: Path | None = None,
+    start: str | Path | None = None,
     start_prefix: str | None = None,
     resume: bool = True,
     device: str = "cpu",
@@ -65,17 +66,19 @@ def train(
     """Train a preset of a method on a split; give one budget of `seconds`, `epochs` or `steps`, or a recipe has one.
 
     Seconds are turned into steps by timing some before the start, so that the schedule is known and a resumed run
-    follows the same one. `start` fills the parameters under `start_prefix` (None: where they fit). In `out` lie
-    last.safetensors, best.safetensors (by held-out PCKh), record.json, log.csv and checkpoint.pt; with `resume` an
-    unfinished training there goes on, to the same curve. Under torchrun the processes share every batch, and the first
-    evaluates and writes. A recipe with `adaptation` takes the people of `target` beside, and no label of theirs. Raises
-    UsageError, DataError or WeightsError.
+    follows the same one. `start`, a file or a name of the manifest, fills the parameters under `start_prefix` (None:
+    where they fit). In `out` lie last.safetensors, best.safetensors (by held-out PCKh), record.json, log.csv and
+    checkpoint.pt; with `resume` an unfinished training there goes on, to the same curve. Under torchrun the processes
+    share every batch, and the first evaluates and writes. A recipe with `adaptation` takes the people of `target`
+    beside, and no label of theirs. Raises UsageError, DataError or WeightsError.
     """
     recipe = recipe or open_recipe(card.recipe(card.preset(preset)[0]))
     if (seconds, epochs, steps) == (None, None, None):
         epochs = recipe.epochs
     if sum(budget is not None for budget in (seconds, epochs, steps)) != 1:
         raise UsageError("give exactly one of seconds, epochs and steps as the budget of a training")
+    if start is not None:
+        start, _ = find_weights(str(start))  # what is not there is told before anything is read
     if threads is not None:
         torch.set_num_threads(threads)
     chosen = choose_device(device)
@@ -89,7 +92,9 @@ def train(
     if start is not None:
         start_from(trainer.method.module, start, prefix=start_prefix)
     trainer.ready()
-    identity, checkpoint = trainer.identity(dataset, start), out / "checkpoint.pt"
+    budget = {"seconds": seconds, "epochs": epochs, "steps": steps}
+    asked = " ".join(f"{amount:g} {unit}" for unit, amount in budget.items() if amount is not None)
+    identity, checkpoint = trainer.identity(dataset, start) | {"budget": asked}, out / "checkpoint.pt"
     out.mkdir(parents=True, exist_ok=True)
     if resume and team.told(float(checkpoint.is_file())):
         trainer.progress = restore(checkpoint, trainer.parts, identity)

@@ -2,8 +2,8 @@
 
 torchrun starts them. What they compute is what one process computes on the whole batch, up to the order of sums and
 what is drawn within the network (dropout): batch norms take the statistics of all parts, gradients are added, and a
-loss of the outputs sees those of all. Only a loss of inner states is computed on each part and averaged, which is the
-same where it is a plain mean over samples.
+loss of the outputs sees those of all. Only losses of inner states and of whole frames are computed on each part and
+averaged, which is the same where they are plain means over samples (nearly so where they divide by persons or cells).
 """
 
 from __future__ import annotations
@@ -70,17 +70,22 @@ class Team:
         return Targets(self.gathered(targets.values), self.gathered(targets.weights), targets.sections, places)
 
     def add_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
-        """Replace every gradient by the sum over the processes, in one message."""
+        """Replace every gradient by the sum over the processes, in one message.
+
+        One without a gradient here may have one elsewhere; one that has none anywhere stays without, so that no
+        optimiser decays it.
+        """
         if self.size == 1:
             return
-        # One without a gradient here may have one elsewhere.
         learning = [parameter for parameter in parameters if parameter.requires_grad]
-        flat = torch.cat([(p.grad if p.grad is not None else torch.zeros_like(p)).flatten() for p in learning])
+        parts = [(p.grad if p.grad is not None else torch.zeros_like(p)).flatten() for p in learning]
+        reached = parts[0].new_tensor([parameter.grad is not None for parameter in learning])
+        flat = torch.cat([*parts, reached])
         distributed.all_reduce(flat)
-        sizes = [parameter.numel() for parameter in learning]
-        for parameter, total in zip(learning, flat.split(sizes), strict=True):  # type: ignore[no-untyped-call]
+        *sums, anywhere = flat.split([*(parameter.numel() for parameter in learning), len(learning)])  # type: ignore[no-untyped-call]
+        for parameter, total, count in zip(learning, sums, anywhere.tolist(), strict=True):
             # In the parameter's own memory format: fused optimisers walk both side by side.
-            parameter.grad = torch.empty_like(parameter).copy_(total.view_as(parameter))
+            parameter.grad = torch.empty_like(parameter).copy_(total.view_as(parameter)) if count else None
 
 
 #: One process alone.

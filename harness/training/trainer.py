@@ -136,9 +136,14 @@ class Trainer:
     def step(self, number: int, batch: Batch) -> torch.Tensor:
         """One update; returns the loss as a tensor, so that the device is not waited for."""
         set_rate(self.optimiser, learning_rate(self.recipe, number, self.progress.steps))
-        # Dropout and its like draw the same numbers at the same step, resumed or not; others in each process.
-        torch.manual_seed(self.seed * 1_000_003 + number + self.team.rank * 1_000_000_007)
         module = self.method.module
+        # The same numbers at the same step, resumed or not: what processes have to agree on, or they would wait for
+        # each other in norms that only some reach, and then others in each, for dropout and its like.
+        drawn = self.seed * 1_000_003 + number
+        torch.manual_seed(drawn)
+        if (begin := getattr(module, "begin_step", None)) is not None:
+            begin()
+        torch.manual_seed(drawn + self.team.rank * 1_000_000_007)
         loss = self._loss(batch)
         self.optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(self.scaler.scale(loss))

@@ -22,9 +22,11 @@ def convert(module: nn.Module, source: str | Path, out: Path, *, to: str = OURS)
     """Load a checkpoint strictly into `module` and write it under the names of `to`, atomically; what was loaded.
 
     `to` is "ours" (safetensors) or the beginning of a source's name, such as "mmpose 1.x" or "DCPose release" (a torch
-    file in the form that the original programs read). Raises UsageError for a source that the network does not have,
-    WeightsError for a checkpoint that does not fit.
+    file in the form that the original programs read). Raises UsageError for a source that the network does not have
+    or a folder in the place of the file, WeightsError for a checkpoint that does not fit.
     """
+    if out.is_dir():
+        raise UsageError(f"{out}: is a folder; name a file in it")
     target = None if to == OURS else _source_named(to, key_sources(module))
     loaded = load(module, source)
     if target is None:
