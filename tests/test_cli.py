@@ -126,6 +126,21 @@ def test_whole_frame_runs_of_other_sequences_are_other_runs(harness, copied: Pat
     assert len(set(found)) == len(found) == 2
 
 
+def test_sequences_in_which_nobody_is_labelled(harness, copied: Path) -> None:
+    labels = sorted((copied / "posetrack_data" / "val").glob("*.json"))
+    data = ("--dataset", "posetrack21", "--data-root", copied, "--device", "cpu", "--no-plots", "--no-floor")
+    results = copied.parent / "results"
+    for path, code in zip(labels, (0, 3), strict=True):
+        document = json.loads(path.read_text())
+        for image in document["images"]:
+            image["is_labeled"] = code == 3  # first without labelled frames, then with labels of nobody
+        path.write_text(json.dumps({**document, "annotations": []}))
+        answer = harness("eval", "--method", "dekr", *data, "--results", results)
+        assert answer.code == code, answer.err
+    assert "nobody is labelled in the 2 sequences" in answer.err
+    assert len(list(results.glob("*/*/*"))) == 1, "told before anything ran"
+
+
 def test_image_path_that_leaves_the_data_root(harness, copied: Path) -> None:
     label = sorted((copied / "posetrack_data" / "val").glob("*.json"))[0]
     document = json.loads(label.read_text())
