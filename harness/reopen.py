@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.datasets import DataSet, datasets, open_dataset
+from harness.datasets.fingerprint import file_sha256
 from harness.datasets.images import images_fingerprint, missing_images
 from harness.errors import DataError, UsageError, WeightsError
 from harness.predictions import Predictions, read_parquet
@@ -75,11 +76,15 @@ def same_sequences(dataset: DataSet, predictions: Predictions, path: Path) -> Da
 
 
 def weights_path(record: RunRecord, given: tuple[Path, ...] = ()) -> Path | None:
-    """The file that a record's weights were loaded from, be it `given` by that name; None where it is not at hand."""
+    """The file that a record's weights were loaded from, be it `given` by that name; None where it is not at hand.
+
+    Of several given by that name it is the one with the record's sha256, else the first.
+    """
     if record.weights is None:
         return None
     if own := [path for path in given if record.weights.name in (path.name, str(path))]:
-        return own[0]
+        digest = record.weights.sha256.removeprefix("sha256:")
+        return next((path for path in own[1:] if path.is_file() and file_sha256(path) == digest), own[0])
     try:
         return find_weights(record.weights.name)[0]
     except (UsageError, WeightsError):

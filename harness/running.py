@@ -40,8 +40,9 @@ def predict_into(
 ) -> tuple[Predictions, Opened] | None:
     """Predict as a request says and write predictions.parquet and the JSON files of `layout` into a folder.
 
-    Finished sequences are kept below it until then, and taken from there unless it is to be `emptied`. Among several
-    ranks the first writes and answers; the others return None.
+    Finished sequences are kept below it until then, and taken from there unless it is to be `emptied`. JSON files of
+    that layout which an earlier prediction left are removed. Among several ranks the first writes and answers; the
+    others return None.
     """
     ready, opened = prepare(request, progress=progress)
     unfinished, ranks = folder / "unfinished", ranks.named("predict")
@@ -51,9 +52,19 @@ def predict_into(
         if not ranks.first:
             return None
         predictions = answers[0][0]
+        again = (folder / "predictions.parquet").is_file()
         write_parquet(predictions, folder / "predictions.parquet")
-        export_json(predictions, opened.dataset.sequences, folder / layout, layout=layout)
+        written = export_json(predictions, opened.dataset.sequences, folder / layout, layout=layout)
+        if again:  # otherwise no JSON file there is of this verb
+            _remove_others(folder / layout, written)
     return predictions, opened
+
+
+def _remove_others(folder: Path, written: list[Path]) -> None:
+    """Remove the JSON files of a folder, not of folders in it, that are not among those written."""
+    for path in set(folder.glob("*.json")) - set(written):
+        if path.is_file():
+            path.unlink()
 
 
 def _asked(request: Request, ready: Ready, opened: Opened, shards: Path | None) -> Asked:

@@ -1,12 +1,17 @@
 """harness bench: operations against hand counts and published ones, and a record whose stages add up."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
-from harness.inference.bench import _limiting
+from harness.boxes import boxes_from_truth
+from harness.datasets import open_dataset
+from harness.errors import DataError
+from harness.inference import RANDOM, load_method
+from harness.inference.bench import _limiting, measure
 from harness.inference.flops import multiply_adds, multiply_adds_of_layers
 from harness.inference.settings import Settings
 from harness.methods import methods
@@ -50,3 +55,12 @@ def test_bench_prints_a_table_and_writes_a_record(harness, smoke_val, tmp_path):
     assert record["ratio"] == pytest.approx(record["end_to_end"] / record["forward_only"])
     assert record["parameters"] > 1e5 and record["peak_memory"] > 1e7 and record["advice"]
     assert record["environment"]["packages"]["torch"]
+
+
+@pytest.mark.parametrize(("name", "preset"), [("hrnet", None), ("dcpose_adaptive", "tiny-recurrent")])
+def test_nobody_to_look_at_is_said(smoke_val, name, preset):
+    data = open_dataset("synthtrack-smoke", "val")
+    ready = load_method(name, preset=preset, weights=RANDOM)
+    nobody = boxes_from_truth(replace(data, sequences=()))
+    with pytest.raises(DataError, match="nobody to look at in these sequences; take another --split or --limit"):
+        measure(ready, data, nobody, settings=Settings(device="cpu"), repeat=1)

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from harness.cli import VERBS, cli
+from harness.cli.output import write_rows
 
 SMOKE = ("--dataset", "synthtrack-smoke")
 
@@ -255,3 +256,9 @@ def test_a_split_without_labels_is_refused_before_inference(harness, smoke_val: 
     assert refused.code == 3 and "cannot be scored here; export a submission instead" in refused.err
     predicted = harness("predict", "--method", "hrnet", *asked, "-o", tmp_path / "out")
     assert predicted.code == 0, predicted.err
+
+
+def test_markdown_cells_show_a_bar_as_it_is() -> None:
+    rows = [{"name": "a|b", "value": 1}, {"name": None, "value": 0.5}]
+    assert write_rows(rows, "markdown").splitlines()[2:] == [r"| a\|b   | 1       |", "|        | 0.5     |"]
+    assert "a|b" in write_rows(rows, "table")

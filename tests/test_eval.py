@@ -137,6 +137,17 @@ def test_predict_writes_what_eval_scores(harness, results: Path, tmp_path: Path)
     assert len(list((tmp_path / "out" / "posetrack18").glob("*.json"))) == 2
 
 
+def test_predict_never_writes_over_predictions(harness, smoke_val: Path, tmp_path: Path) -> None:
+    words = ("predict", "--method", "mean_pose", "--dataset", "synthtrack-smoke", "-o", tmp_path, "--overwrite")
+    assert harness(*words, "never").code == 0
+    path = tmp_path / "predictions.parquet"
+    path.write_bytes(b"kept")
+    answer = harness(*words, "never")
+    assert answer.code == 2 and f"{path} is there already; another -o, or --overwrite always" in answer.err
+    assert path.read_bytes() == b"kept"
+    assert harness(*words, "missing").code == 0 and path.read_bytes() != b"kept"
+
+
 def test_a_killed_run_continues_and_ends_the_same(results: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "harness", "eval", *RANDOM, "--no-floor", "--no-plots", "--results", str(tmp_path)]
     place = tmp_path / "synthtrack-smoke" / "val" / stored(results, "hrnet").folder.name

@@ -14,6 +14,7 @@ from test_tables import make_run, other_boxes
 
 from harness.errors import DataError, UsageError
 from harness.records import Cost
+from harness.report.drawing import draw_matched
 from harness.report.match_plots import (
     _bin_labels,
     _bins_of,
@@ -23,10 +24,12 @@ from harness.report.match_plots import (
     precision_recall,
     sequence_differences,
 )
+from harness.report.opened import Opened
 from harness.report.plots import ap_against_cost
 from harness.report.slice_plots import ap_response, joint_intervals, slice_bars
 from harness.report.style import save
 from harness.report.training_plots import read_log, training_curves
+from harness.results import StoredRun
 from harness.scoring import score
 from harness.scoring.error_classes import CLASSES
 from harness.scoring.matched import match_run
@@ -164,3 +167,21 @@ def test_curves_show_what_the_log_says(tmp_path: Path) -> None:
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
     with pytest.raises(DataError, match="no column 'step'"):
         read_log(tmp_path / "other.csv")
+
+
+def test_too_few_joints_at_every_speed_leave_the_figure_out(tmp_path: Path, monkeypatch) -> None:
+    data, predictions = random_run(3, sequences=2, frames=4)
+    runs = [match_run(data, predictions)] * 2
+    with pytest.raises(UsageError, match="200 true joints"):
+        found_against_speed(["a", "b"], runs)
+    monkeypatch.setattr("harness.report.drawing.save", lambda figure, path: (path, path))
+    stored = tuple(StoredRun(make_run(name, 50.0), tmp_path, {}) for name in "AB")
+    drawn = draw_matched(Opened(data, stored, ("A", "B"), (predictions,) * 2, tuple(runs)), tmp_path)
+    assert [path.name for path in drawn] == ["precision_recall", "errors", "sequences_1"]
+
+
+def test_a_panel_of_too_few_joints_is_left_out(two, monkeypatch) -> None:
+    _, (run, _) = two
+    monkeypatch.setattr("harness.report.match_plots._SPEEDS", tuple(np.linspace(0.01, 1, 400)))
+    speed, hidden = found_against_speed(["a"], [run]).axes
+    assert not speed.get_visible() and hidden.get_visible() and hidden.get_legend() is not None

@@ -112,3 +112,10 @@ def test_a_place_that_cannot_be_written_is_said(harness, tmp_path: Path) -> None
     (tmp_path / "file").write_text("")
     answer = harness("notebook", "paper_table", "-o", tmp_path / "file" / "x.ipynb")
     assert answer.code == 1 and "cannot write the notebook" in answer.err
+
+
+def test_notebooks_take_defaults_from_beside_the_data(harness, results: Path, tmp_path: Path) -> None:
+    (tmp_path / "harness.toml").write_text(f'[failure]\nresults = "{results}"\n')
+    path = tmp_path / "a.ipynb"
+    answer = harness("notebook", "failure", "--run", "hrnet", "--data-root", tmp_path, "-o", path)
+    assert (answer.code, answer.out.strip()) == (0, str(path)), answer.err

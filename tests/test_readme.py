@@ -36,6 +36,8 @@ def test_exit_codes_of_the_readme_are_those_of_the_errors() -> None:
 
     for kind in (errors.UsageError, errors.DataError, errors.WeightsError, errors.CheckError, errors.HarnessError):
         assert f"\n| {kind.exit_code} |" in README
+    row = next(line for line in README.splitlines() if line.startswith("| ") and "`weights check`" in line)
+    assert row.startswith(f"| {errors.WeightsError.exit_code} |")
 
 
 def test_table_is_the_one_the_reference_records_give() -> None:

@@ -1,6 +1,7 @@
 """harness predict as a library call: what one process writes, several ranks write together."""
 
 import threading
+from dataclasses import replace
 
 from torch.distributed import HashStore
 
@@ -44,3 +45,18 @@ def test_ranks_share_the_sequences_and_the_first_writes(smoke_val, tmp_path, mon
     assert read_parquet(tmp_path / "ranks" / "predictions.parquet") == alone
     names = [sorted(path.name for path in (tmp_path / name).rglob("*")) for name in ("alone", "ranks")]
     assert names[0] == names[1] and "unfinished" not in names[0]
+
+
+def test_json_files_of_an_earlier_prediction_are_removed(smoke_val, tmp_path) -> None:
+    """Those where this verb writes them, and only once it has written there."""
+    request = Request(method="mean_pose", dataset="synthtrack-smoke")
+    folder = tmp_path / "posetrack18"
+    (folder / "deeper").mkdir(parents=True)
+    kept = [tmp_path / "boxes.json", folder / "notes.txt", folder / "deeper" / "x.json", folder / "labels.json"]
+    for path in kept:
+        path.write_text("{}")
+    predict_into(request, tmp_path, layout="posetrack18")
+    assert all(path.is_file() for path in kept) and len(list(folder.glob("*.json"))) == 3
+    _, opened = predict_into(replace(request, limit=1), tmp_path, layout="posetrack18")
+    assert [path.stem for path in folder.glob("*.json")] == [opened.dataset.sequences[0].name]
+    assert all(path.is_file() for path in kept[:-1])

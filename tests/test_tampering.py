@@ -144,3 +144,15 @@ def test_a_changed_label_file_is_named(harness, place, smoke_val, tmp_path):
     answer = harness(*verified)
     assert answer.code == 5 and "data: labels of posetrack21 val changed" in answer.out
     assert Results(tmp_path / "own").scan()[1] == []
+
+
+def test_of_weights_of_one_name_those_of_the_record_are_checked(harness, place):
+    own, other = place / "mine.safetensors", place / "other" / "mine.safetensors"
+    other.parent.mkdir()
+    other.write_bytes(b"of another training")
+    words = ("verify", "--results", place / "results")
+    for order in ((other, own), (own, other)):
+        answer = harness(*words, *(word for path in order for word in ("--weights", path)))
+        assert answer.code == 0, answer.out
+    answer = harness(*words, "--weights", other, "--weights", place / "none" / "mine.safetensors")
+    assert answer.code == 5 and f"{other} changed" in answer.out

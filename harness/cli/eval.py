@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.cli.options import data_options, format_option, results_option, run_options
+from harness.cli.options import (
+    OVERWRITE_RECORDS,
+    data_options,
+    format_option,
+    overwrite_option,
+    results_option,
+    run_options,
+)
 from harness.cli.output import note, progress_bar
 from harness.errors import HarnessError
 
@@ -32,6 +39,7 @@ FLOOR = "mean_pose"
               help="Also run, as its control, each video method's own backbone on the key frame.")  # fmt: skip
 @data_options
 @run_options
+@overwrite_option(OVERWRITE_RECORDS)
 @results_option
 @click.option("--probe", help="Show the methods something else: one of `harness probe --list`, as key_blur=4.")
 @click.option("--label", default="", help="What to call the runs in tables and studies; changes nothing else.")

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from harness.cli.options import format_option, results_option
+from harness.cli.options import data_root_option, format_option, results_option
 from harness.cli.output import emit_rows, note
 from harness.errors import UsageError
 from harness.report.notebooks import Notebook, notebooks, write_notebook
@@ -58,8 +58,7 @@ def _verb(kind: Notebook) -> click.Command:
     if "RESULTS" in kind.parameters:
         verb = results_option(verb)
     if kind.runs:
-        verb = click.option("--data-root", type=click.Path(path_type=Path),
-                            help="Folder of the data set; not needed for synthtrack.")(verb)  # fmt: skip
+        verb = data_root_option(verb)
         verb = click.option("--run", "runs", multiple=True, required=True,
                             help=f"An id, the start of one, or a method's name; {_asks(kind)}.")(verb)  # fmt: skip
     command: click.Command = verb

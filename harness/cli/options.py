@@ -11,9 +11,20 @@ import click
 from harness.errors import UsageError
 from harness.toml_files import read_toml
 
-__all__ = ["data_options", "data_root_option", "format_option", "results_option", "run_options"]
+__all__ = [
+    "OVERWRITE_RECORDS",
+    "data_options",
+    "data_root_option",
+    "format_option",
+    "overwrite_option",
+    "results_option",
+    "run_options",
+]
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+#: What --overwrite means for verbs that make records.
+OVERWRITE_RECORDS = "always: run everything again; never: not where a record is; missing: what is missing or damaged."
 
 
 def results_option(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -89,12 +100,17 @@ def run_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--flip/--no-flip", default=None, help="Flip test; the preset decides by default."),
         click.option("--limit", type=click.IntRange(1), help="Only the first N sequences; not comparable."),
         click.option("--allow-missing-frames", is_flag=True, help="Leave out sequences without their images."),
-        click.option("--overwrite", type=click.Choice(["always", "never", "missing"]), is_flag=False,
-                     flag_value="always", default="missing", show_default=True,
-                     help="Run what is missing or damaged; run everything again; or never run where a record is."),
     )):  # fmt: skip
         function = option(function)
     return function
+
+
+def overwrite_option(text: str) -> Decorator:
+    """--overwrite, with what its values mean for the verb; "always" where none is given."""
+    return click.option(
+        "--overwrite", type=click.Choice(["always", "never", "missing"]), is_flag=False, flag_value="always",
+        default="missing", show_default=True, help=text,
+    )  # fmt: skip
 
 
 def _read_defaults(ctx: click.Context, _: click.Parameter, root: Path | None) -> Path | None:

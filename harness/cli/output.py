@@ -42,8 +42,13 @@ def write_rows(rows: Sequence[dict[str, Any]], style: str) -> str:
         return text.getvalue()
     from tabulate import tabulate
 
+    body = [list(row.values()) for row in rows]
+    if style == "markdown":
+        from harness.report.formats import escape_markdown
+
+        body = [[escape_markdown(cell) if isinstance(cell, str) else cell for cell in row] for row in body]
     return tabulate(
-        [list(row.values()) for row in rows], headers=list(rows[0]) if rows else (), tablefmt=_TABULATE_STYLE[style],
+        body, headers=list(rows[0]) if rows else (), tablefmt=_TABULATE_STYLE[style],
         disable_numparse=True, stralign="left",
     )  # fmt: skip
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.cli.options import data_options, run_options
+from harness.cli.options import data_options, overwrite_option, run_options
 from harness.cli.output import note, progress_bar
+from harness.errors import UsageError
 
 if TYPE_CHECKING:
     from harness.predictions import Predictions
@@ -29,6 +30,8 @@ __all__ = ["command"]
               help="For a video: also write it with the poses drawn in.")  # fmt: skip
 @data_options
 @run_options
+@overwrite_option("always: run everything again; never: not where predictions.parquet is; missing: keep what an "
+                  "interrupted run finished, and write over a finished one.")  # fmt: skip
 def command(method: str, output: Path, layout: str, overlay: bool, overwrite: str, **asked: Any) -> None:
     """Run a method and write its predictions, without scoring.
 
@@ -42,6 +45,8 @@ def command(method: str, output: Path, layout: str, overlay: bool, overwrite: st
 
     An interrupted run continues when the same command is given again.
     """
+    if overwrite == "never" and (output / "predictions.parquet").exists():
+        raise UsageError(f"{output / 'predictions.parquet'} is there already; another -o, or --overwrite always")
     from harness.inference import join_ranks
     from harness.request import Request
     from harness.running import predict_into

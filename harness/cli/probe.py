@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.cli.options import data_options, format_option, results_option, run_options
+from harness.cli.options import (
+    OVERWRITE_RECORDS,
+    data_options,
+    format_option,
+    overwrite_option,
+    results_option,
+    run_options,
+)
 from harness.cli.output import emit_json, emit_rows, note, progress_bar
 from harness.errors import UsageError
 
@@ -38,6 +45,7 @@ KINDS = ("keyframe", "time", "alignment", "protocol")
 @click.option("--replicates", type=click.IntRange(100), default=1000, show_default=True, help="Bootstrap draws.")
 @data_options
 @run_options
+@overwrite_option(OVERWRITE_RECORDS)
 @results_option
 @format_option("table", "json", "csv", "markdown", "latex")
 def command(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from harness.datasets.sequences import DataSet
+from harness.errors import DataError
 from harness.inference.compiling import check_compiler, compiled, explained
 from harness.inference.engine import predict
 from harness.inference.flops import multiply_adds, multiply_adds_of_layers
@@ -73,7 +74,12 @@ class Measured:
 
 
 def measure(ready: Ready, dataset: DataSet, boxes: Boxes, *, settings: Settings, repeat: int = 3) -> Measured:
-    """Measure a method: its network alone and a whole run, in turns, best of `repeat`; warm-up is left out."""
+    """Measure a method: its network alone and a whole run, in turns, best of `repeat`; warm-up is left out.
+
+    Raises DataError where there is nobody to look at.
+    """
+    if not len(boxes):
+        raise DataError("nobody to look at in these sequences; take another --split or --limit")
     device = choose_device(settings.device)
     check_compiler(settings.compiler, device)
     method = placed(ready.method, device, fold=settings.fold)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -50,8 +51,9 @@ def draw_matched(opened: Opened, folder: Path) -> list[Path]:
     figures = {
         "precision_recall": match_plots.precision_recall(own, runs, looks=looks, stands_on=stands_on),
         "errors": match_plots.error_stacks(own, runs, stands_on=stands_on),
-        "found_against_speed": match_plots.found_against_speed(own, runs, looks=looks, stands_on=stands_on),
     }
+    with suppress(UsageError):  # too few joints at every speed
+        figures["found_against_speed"] = match_plots.found_against_speed(own, runs, looks=looks, stands_on=stands_on)
     for number in range(1, len(names)):
         pair = (names[0], names[number]), (matched[0], matched[number])
         figures[f"sequences_{number}"] = match_plots.sequence_differences(*pair, stands_on=context)

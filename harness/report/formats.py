@@ -17,7 +17,7 @@ from harness.errors import UsageError
 from harness.report.tables import Cell, Estimate, Section, Table, all_marks
 from harness.typed_json import to_plain
 
-__all__ = ["FORMATS", "render"]
+__all__ = ["FORMATS", "escape_markdown", "render"]
 
 #: Letters to a line that the plain form is made for; a wider terminal gets as many as it has.
 TERMINAL_WIDTH = 100
@@ -84,15 +84,15 @@ def _ruled(body: list[list[str]]) -> str:
 
 
 def _markdown(table: Table) -> str:
-    blocks = [f"**{_escape_markdown(table.title)}**"]
+    blocks = [f"**{escape_markdown(table.title)}**"]
     for section in table.sections:
         if len(table.sections) > 1:
-            blocks.append(f"*{_escape_markdown(section.heading)}*")
+            blocks.append(f"*{escape_markdown(section.heading)}*")
         head = [table.first, *(f"{column.title}{_arrow(column.better)}" for column in table.columns)]
-        body = _cells(table, section, _emphasised, escape=_escape_markdown)
+        body = _cells(table, section, _emphasised, escape=escape_markdown)
         align = ("left", *("right" for _ in table.columns))
         blocks.append(tabulate(body, head, tablefmt="pipe", disable_numparse=True, colalign=align))
-    return "\n\n".join([*blocks, "  \n".join(_escape_markdown(line) for line in table.caption)])
+    return "\n\n".join([*blocks, "  \n".join(escape_markdown(line) for line in table.caption)])
 
 
 def _latex(table: Table) -> str:
@@ -213,7 +213,7 @@ def _arrow(better: str) -> str:
     return {"high": " ↑", "low": " ↓"}.get(better, "")
 
 
-def _escape_markdown(text: str) -> str:
+def escape_markdown(text: str) -> str:
     """Show a text as it is; underscores within words need no escape and are left readable."""
     return re.sub(r"[\\|*`<\[\]]|(?<!\w)_|_(?!\w)", lambda found: "\\" + found[0], _one_line(text))
 

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
+from harness.errors import UsageError
 from harness.report.style import GREY, Look, add_caption, new_figure, palette, theme
 from harness.scoring.comparison import check_same_truth
 from harness.scoring.entries import Entries, all_entries
@@ -28,6 +29,9 @@ __all__ = ["error_stacks", "found_against_speed", "precision_recall", "sequence_
 #: Upper edges of the bins of speed, heads per frame, and of the length of an occlusion, frames; the last is open.
 _SPEEDS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0)
 _RUNS = (0.5, 1.5, 2.5, 4.5, 6.5, 9.5)
+
+#: True joints that a bin takes for its share to be shown.
+_ENOUGH = 200
 
 #: Error class -> (position on the palette from light to dark, hatch); what is good is palest.
 _LOOKS = {
@@ -142,7 +146,8 @@ def found_against_speed(
 ) -> Figure:  # fmt: skip
     """The motion-response curve: joints found against their speed, and against how long they are hidden.
 
-    Bands are 95 % intervals over sequences; bins with fewer than 200 joints are left out.
+    Bands are 95 % intervals over sequences; bins with fewer than 200 joints are left out, and so are panels of nothing
+    else. Raises UsageError where no panel is left.
     """
     panels_of = [
         ("speed", _SPEEDS, "joint speed (heads per frame)", ""),
@@ -158,13 +163,17 @@ def found_against_speed(
                 continue
             for run_name, run, look in zip(names, matched, looks or _looks(len(names)), strict=True):
                 _response(axes, run, bins, len(edges) + 1, run_name, look, seed)
+            if not axes.lines:
+                axes.set_visible(False)
+                continue
             axes.set_xticks(range(len(edges) + 1), _bin_labels(edges, whole=bool(zero)), fontsize=7)
             axes.set_xlabel(label)
             sns.despine(ax=axes)
         panels[0].set(ylabel="joints found (%)", ylim=(0, 100))
         shown = next((axes for axes in panels[::-1] if axes.get_visible()), None)
-        if shown is not None:
-            shown.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=8)
+        if shown is None:
+            raise UsageError(f"no speed and no time hidden has the {_ENOUGH} true joints that a share takes")
+        shown.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=8)
         figure.suptitle("Joints found where they move and where they are hidden", x=0.01, ha="left", fontsize=10,
                         fontweight="bold")  # fmt: skip
         add_caption(
@@ -183,7 +192,7 @@ def hits_of(run: Matched) -> NDArray[np.bool_]:
 
 
 def _response(axes: Axes, run: Matched, bins: NDArray[np.int64], count: int, name: str, look: Look, seed: int) -> None:
-    """One run's share of found joints by bin with its band."""
+    """One run's share of found joints by bin with its band; nothing where no bin has enough joints."""
     sequence = np.broadcast_to(run.table.truth_sequence[:, None], bins.shape)
     known = bins >= 0
     keys = sequence[known] * count + bins[known]
@@ -195,7 +204,9 @@ def _response(axes: Axes, run: Matched, bins: NDArray[np.int64], count: int, nam
     with np.errstate(invalid="ignore", divide="ignore"):
         drawn = 100 * (draws @ found[units]) / (draws @ total[units])
         share = 100 * found.sum(axis=0) / total.sum(axis=0)
-    kept = total.sum(axis=0) >= 200
+    kept = total.sum(axis=0) >= _ENOUGH
+    if not kept.any():
+        return
     places = np.arange(count)[kept]
     low, high = np.nanquantile(drawn[:, kept], [0.025, 0.975], axis=0)
     axes.fill_between(places, low, high, color=look.colour, alpha=0.18, linewidth=0)
