@@ -209,6 +209,7 @@ def _draw_bars(
                 axes.vlines(x, -row["high"], -row["low"], color="#222222", linewidth=1)
     axes.axhline(0, color=GREY, linewidth=0.8)
     axes.set_xticks(range(len(names)), names)
+    axes.set_xlim(-0.5, len(names) - 0.5)  # also where most methods of a group were not asked
     axes.grid(axis="x", visible=False)
 
 
