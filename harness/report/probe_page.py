@@ -57,7 +57,8 @@ def gap_rows(records: Iterable[RunRecord], titles: dict[str, str]) -> list[Row]:
     for record in records:
         for row in record.findings.get("rows", ()):
             if row["what"].startswith("gap") and row["slice"] == "all" and row["name"] == "total":
-                gap = f"{record.method.name}:{record.method.preset} - {titles.get(row['against'], row['against'])}"
+                other = titles.get(row["against"]) or _method_of(row["against"])
+                gap = f"{record.method.name}:{record.method.preset} - {other}"
                 found.append({**row, "gap": gap, "protocol": row["what"].removeprefix("gap, ")})
     return found
 
@@ -153,6 +154,15 @@ def _judged(title: str, value: dict[tuple[str, str], Row]) -> str:
         word = "over-exposed" if exposure > _EXPOSED else "not over-exposed"
         sentences.append(f"Gathered features are {exposure:.2f} times as large as the key's: {word}.")
     return " ".join(sentences)
+
+
+def _method_of(run: str) -> str:
+    """Method and preset of a run's id, for one that is not at hand.
+
+    >>> _method_of("hrnet-tiny-dsnt-588960bf")
+    'hrnet:tiny-dsnt'
+    """
+    return run.rpartition("-")[0].replace("-", ":", 1)
 
 
 def _protocol(items: Sequence[Probed], gaps: Sequence[Row]) -> list[str]:
