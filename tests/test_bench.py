@@ -57,6 +57,16 @@ def test_bench_prints_a_table_and_writes_a_record(harness, smoke_val, tmp_path):
     assert record["environment"]["packages"]["torch"]
 
 
+def test_the_clips_of_a_whole_frame_method_are_frames(harness, smoke_val, tmp_path):
+    data = ("--dataset", "synthtrack-smoke", "--data-root", smoke_val, "--split", "val", "--device", "cpu")
+    asked = ("--limit", "1", "--repeat", "1", "--format", "json", "--results", tmp_path)
+    answer = harness("bench", "--method", "dekr", *data, *asked)
+    assert answer.code == 0, answer.err
+    (row,) = json.loads(answer.out)
+    sequence = open_dataset("synthtrack-smoke", "val", root=smoke_val).sequences[0]
+    assert row["clips"] == len({*sequence.truth.frame.tolist()}) < len(sequence.truth)
+
+
 @pytest.mark.parametrize(("name", "preset"), [("hrnet", None), ("dcpose_adaptive", "tiny-recurrent")])
 def test_nobody_to_look_at_is_said(smoke_val, name, preset):
     data = open_dataset("synthtrack-smoke", "val")

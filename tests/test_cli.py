@@ -127,6 +127,18 @@ def test_whole_frame_runs_of_other_sequences_are_other_runs(harness, copied: Pat
     assert len(set(found)) == len(found) == 2
 
 
+def test_a_partial_run_is_no_match_for_a_whole_one(harness, copied: Path) -> None:
+    """Runs on whole frames stand on one ground whatever their sequences."""
+    data = ("--dataset", "posetrack21", "--data-root", copied, "--device", "cpu", "--no-plots", "--no-floor")
+    results = copied.parent / "results"
+    for limit in ((), ("--limit", "1")):
+        assert harness("eval", "--method", "dekr", *data, *limit, "--results", results).code == 0
+    whole, part = sorted(results.glob("*/*/*/record.json"), key=lambda path: '"partial": null' not in path.read_text())
+    answer = harness("table", "--against", whole.parent.name, "--results", results, "--data-root", copied)
+    left_out = f"left out, of other sequences than {whole.parent.name}: {part.parent.name}"
+    assert answer.code == 2 and left_out in answer.err
+
+
 def test_sequences_in_which_nobody_is_labelled(harness, copied: Path) -> None:
     labels = sorted((copied / "posetrack_data" / "val").glob("*.json"))
     data = ("--dataset", "posetrack21", "--data-root", copied, "--device", "cpu", "--no-plots", "--no-floor")

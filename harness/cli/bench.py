@@ -47,11 +47,11 @@ def command(
     harness bench --method hrnet --method simple_baseline
     harness bench --method hrnet --preset w32-256x192 --device cuda --precision bf16
     """
-    from harness.boxes import boxes_from_truth
+    from harness.boxes import boxes_from_truth, whole_frames
     from harness.datasets import open_dataset
     from harness.inference import RANDOM, Settings, load_method
     from harness.inference.bench import measure
-    from harness.methods import methods
+    from harness.methods import WholeFramePreset, methods
     from harness.results import write_atomically
 
     data = open_dataset(dataset, split, root=data_root)
@@ -60,8 +60,9 @@ def command(
     for name in names:
         chosen = weights or methods[name].preset(preset)[1].weights or RANDOM
         ready = load_method(name, preset=preset, weights=chosen)
-        settings = Settings(**asked)
-        measured.append(measure(ready, data, boxes_from_truth(data), settings=settings, repeat=repeat))
+        whole = isinstance(ready.method.preset, WholeFramePreset)
+        boxes = whole_frames(data) if whole else boxes_from_truth(data)
+        measured.append(measure(ready, data, boxes, settings=Settings(**asked), repeat=repeat))
     if style == "json":
         emit_rows([item.row for item in measured], style)
     else:

@@ -16,6 +16,7 @@ from harness.errors import DataError
 from harness.inference.compiling import check_compiler, compiled, explained
 from harness.inference.engine import predict
 from harness.inference.flops import multiply_adds, multiply_adds_of_layers
+from harness.inference.frame_task import FRAME_BATCH
 from harness.inference.layout import threads_laid_out
 from harness.inference.loaded import Loaded, choose_device, forward
 from harness.inference.loading import Ready
@@ -24,6 +25,7 @@ from harness.inference.settings import Settings
 from harness.inference.sizing import CPU_BATCH
 from harness.inference.task import placed
 from harness.inference.timings import Timings
+from harness.methods import WholeFramePreset
 
 if TYPE_CHECKING:
     from harness.boxes import Boxes
@@ -38,6 +40,7 @@ _WORTH = 0.1
 class Measured:
     """The cost of one method on one machine. Rates are clips per second, operations those of one clip.
 
+    Of a whole-frame method the clip is a frame.
     Of a recurrent preset the clip is a step along a track that has begun.
     `multiply_adds` counts convolution and linear layers, as published tables do, `all_multiply_adds` every product;
     `forward_only` is the rate of the network on input that lies ready, `end_to_end` that of a whole run from files to
@@ -83,7 +86,7 @@ def measure(ready: Ready, dataset: DataSet, boxes: Boxes, *, settings: Settings,
     device = choose_device(settings.device)
     check_compiler(settings.compiler, device)
     method = placed(ready.method, device, fold=settings.fold)
-    size = settings.batch_size or CPU_BATCH
+    size = settings.batch_size or (FRAME_BATCH if isinstance(method.preset, WholeFramePreset) else CPU_BATCH)
     if method.preset.recurrent:  # a batch is the people of one frame
         size = min(size, max(1, round(len(boxes) / len(set(zip(boxes.sequence, boxes.frame, strict=True))))))
     ready.method.module.to(device).eval()
