@@ -29,7 +29,7 @@ class Plain(torch.nn.Module):
         self.body = torch.nn.Conv2d(3, 8, 3, stride=2, padding=1, bias=False)
         self.norm = torch.nn.BatchNorm2d(8)
         self.head = torch.nn.Conv2d(8, 17, 3, stride=2, padding=1)
-        self.spare = torch.nn.Parameter(torch.ones(3))
+        self.spare = torch.nn.Parameter(torch.ones(1, 3))  # a matrix: vectors are never decayed
         self.repeats = 0
 
     def begin_step(self) -> None:
@@ -101,7 +101,7 @@ def test_two_processes_take_the_steps_of_one(root, tmp_path, loss):
     one, two = load_file(alone.weights), load_file(tmp_path / "two" / "last.safetensors")
     for key in one.keys() - {"head.bias"}:  # whose gradient is nothing but rounding: a softmax over the map follows
         torch.testing.assert_close(two[key], one[key], rtol=1e-3, atol=1e-4)
-    assert one["spare"].tolist() == two["spare"].tolist() == [1.0] * 3, "what no loss reaches is not decayed"
+    assert one["spare"].tolist() == two["spare"].tolist() == [[1.0] * 3], "what no loss reaches is not decayed"
     # the statistics are of whole batches, not of one process's half
     torch.testing.assert_close(two["norm.running_var"], one["norm.running_var"], rtol=1e-5, atol=1e-7)
 
