@@ -252,7 +252,12 @@ def test_the_made_up_detector_misses_and_doubles(data):
 def test_what_cannot_be_probed_is_left_out_with_a_reason():
     told = []
     cells = study_cells("time", subject_named("hrnet", Request("")), tell=told.append)
-    assert len(cells) == 1 and "looks at no frame but the key frame" in told[0]
+    assert not cells and "looks at no frame but the key frame" in told[0]
+    assert len(told) == len(set(told))  # a probe of many strengths is told once
+    assert not study_cells("keyframe", subject_named("higher_hrnet", Request("")), tell=told.append)
+    assert "takes whole frames" in told[-1]
+    assert not study_cells("time", subject_named("dcpose_adaptive:tiny-recurrent", Request("")), tell=told.append)
+    assert "along tracks" in told[-1]
     names = [cell.name for cell in study_cells("time", subject_named("fami", Request("")))]
     assert names[0] == "" and {"support_frozen", "support_stride=4", "support_shuffled"} < set(names)
     blind = study_cells("keyframe", subject_named("dual_stream:tiny-token", Request("")))
@@ -275,6 +280,8 @@ def test_protocols_change_one_factor_or_all():
         "", "boxes_jitter=0.05", "boxes_proposal=1", "boxes_detector=1", "flip", "codec dark", "codec udp",
         "device crops", "bf16",
     ]  # fmt: skip
+    whole = protocol_cells(subject_named("higher_hrnet", Request("")), boxes="detections.json")
+    assert [cell.name for cell in whole] == ["", "flip", "bf16"]
     crossed = protocol_cells(subject_named("fami", Request("")), cross=True)
     assert len(crossed) == 4 * 2 * 3 * 2 * 2 and len({cell.name for cell in crossed}) == len(crossed)
 
@@ -304,3 +311,5 @@ def test_probed_runs_are_partial_and_compared_with_the_untouched_one(harness, tm
 def test_probes_are_listed_and_a_study_needs_somebody(harness):
     assert "key_motion_blur" in harness("probe", "--list").out
     assert harness("probe", "--kind", "time").code == 2
+    nothing = harness("probe", "--kind", "keyframe", "--method", "higher_hrnet", "--no-control")
+    assert nothing.code == 2 and "nothing of this can be asked" in nothing.err and "Traceback" not in nothing.err

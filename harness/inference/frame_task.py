@@ -29,9 +29,9 @@ FRAME_SCORE_RULE = "joint and person scores of the grouping"
 
 
 def check_frames(method: Loaded, *, plain: bool) -> None:
-    """Raise UsageError where a run is not a `plain` one: probes and --fold are made for crops."""
+    """Raise UsageError where a run is not a `plain` one: some settings are made for crops."""
     if not plain:
-        raise UsageError(f"probes and --fold are made for crops, and {_whole(method)}")
+        raise UsageError(f"probes, --fold and --crop-path device are made for crops, and {_whole(method)}")
 
 
 def _whole(method: Loaded) -> str:

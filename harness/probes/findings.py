@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from harness.boxes import NO_BOXES
 from harness.probes.changes import Judge, total_of, with_rows
 from harness.probes.studies import Answer
 from harness.report.probe_rows import title_of
@@ -60,11 +61,16 @@ def gains_by_slice(answers: Sequence[Answer]) -> list[Row]:
 
 
 def gaps(answers: Sequence[Answer], judge: Judge, store: Results) -> list[Row]:
-    """The gap between two methods under every protocol both were run with, kept in the second one's records."""
+    """The gap between two methods under every protocol both were run with, kept in the second one's records.
+
+    There is none between a method that is given boxes and one that takes whole frames.
+    """
     subjects = list(dict.fromkeys(named(answer) for answer in answers))
     rows: list[Row] = []
     for second in subjects[1:]:
         ours, theirs = _runs_of(second, answers), _runs_of(subjects[0], answers)
+        if _takes_boxes(ours[AS_IT_IS]) != _takes_boxes(theirs[AS_IT_IS]):
+            continue
         for name in (name for name in theirs if name in ours):
             what = f"gap, {name}"
             found = judge.changed(theirs[name], ours[name], what=what)
@@ -82,6 +88,10 @@ def _runs_of(subject: str, answers: Sequence[Answer]) -> dict[str, StoredRun]:
     """Protocol -> run of one method, the untouched one first."""
     mine = [answer for answer in answers if named(answer) == subject]
     return {AS_IT_IS: mine[0].untouched, **{answer.cell.name: answer.run for answer in mine}}
+
+
+def _takes_boxes(run: StoredRun) -> bool:
+    return run.record.boxes.source != NO_BOXES
 
 
 def interval(row: Row, sign: int = 1) -> str:

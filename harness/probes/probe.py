@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.errors import UsageError
+from harness.methods import WholeFramePreset
 from harness.probes.registry import ProbeCard, probe_cards
 from harness.probes.subjects import generators, subjects_of
 
@@ -57,6 +58,10 @@ class Probe:
         reason = self.card.fits(preset) if self.card.fits else ""
         if self.card.picture and not preset.support:
             reason = "it looks at no frame"
+        if preset.recurrent:
+            reason = "it carries what it saw along tracks, so that there is no clip to probe; take another preset"
+        if isinstance(preset, WholeFramePreset):
+            reason = "it takes whole frames, and probes change crops and boxes"
         if reason:
             raise UsageError(f"probe '{self.card.name}' has nothing to change for method '{method}': {reason}")
 

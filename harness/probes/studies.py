@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.errors import UsageError
 from harness.evaluate import evaluate_together
-from harness.methods import Preset, card_of
+from harness.methods import Preset, WholeFramePreset, card_of
 from harness.opening import Progress
 from harness.probes.changes import Judge, with_rows
 from harness.probes.probe import Probe, probe_named
@@ -71,19 +71,13 @@ def study_cells(
     """The untouched run of a method and its probed ones: those `asked` for, else all of the kind at their usual doses.
 
     A method that never sees the key frame, or only where it stands in at the ends of a video, is probed at the
-    strongest dose that leaves nothing of it: what it then loses it had from there. `tell` hears what is left out.
+    strongest dose that leaves nothing of it: what it then loses it had from there. `tell` hears what is left out; where
+    that is everything, the method is not run at all.
     """
     preset = _preset(subject)
     probes = [probe_named(text, seed=seed) for text in asked] or list(_usual(kind, preset, seed))
-    cells = [Cell(subject)]
-    for probe in probes:
-        try:
-            probe.check(preset, method=subject.method)
-        except UsageError as reason:
-            tell(str(reason))
-            continue
-        cells.append(Cell(replace(subject, probe=probe), str(probe)))
-    return cells
+    cells = [Cell(replace(subject, probe=probe), str(probe)) for probe in _fitting(probes, subject, preset, tell)]
+    return [Cell(subject), *cells] if cells else []
 
 
 def protocol_cells(
@@ -96,7 +90,8 @@ def protocol_cells(
 ) -> list[Cell]:
     """The untouched run and those under other protocols: boxes, flip test, decoder, crop path, precision.
 
-    One factor at a time, or all of them crossed. `boxes` is a detector's file, if there is one.
+    One factor at a time, or all of them crossed. `boxes` is a detector's file, if there is one. A method of whole frames
+    is given no boxes and cuts no crops: it has the others.
     """
     factors = _factors(subject, boxes, seed, tell)
     cells = [Cell(subject)]
@@ -151,9 +146,10 @@ def _factors(
     def setting(name: str, **values: object) -> tuple[str, Change]:
         return name, lambda request: replace(request, **values)
 
-    asked = ("boxes_jitter=0.05", "boxes_proposal=1", "boxes_detector=1")
-    people = [setting(text, probe=probe_named(text, seed=seed)) for text in asked]
-    if boxes is not None:
+    whole = isinstance(preset, WholeFramePreset)
+    asked = [probe_named(text, seed=seed) for text in ("boxes_jitter=0.05", "boxes_proposal=1", "boxes_detector=1")]
+    people = [setting(str(probe), probe=probe) for probe in _fitting(asked, subject, preset, tell)]
+    if boxes is not None and not whole:
         people.append(setting("detector boxes", boxes=boxes))
     flip = preset.flip_test if subject.flip is None else subject.flip
     decoders = [setting(f"codec {name}", codec=name) for name in _other_codecs(preset, subject.codec)]
@@ -163,7 +159,7 @@ def _factors(
         [own, *people],
         [own, setting("no flip" if flip else "flip", flip=not flip)],
         [own, *decoders],
-        [own, setting("device crops", crop_path="device")],
+        [own] if whole else [own, setting("device crops", crop_path="device")],
         [own, setting("bf16", precision="bf16")],
     ]
 
@@ -180,6 +176,22 @@ def _other_codecs(preset: Preset, chosen: str | None) -> list[str]:
         if name != (chosen or preset.codec):
             found.append(name)
     return found
+
+
+def _fitting(
+    probes: Iterable[Probe], subject: Request, preset: Preset, tell: Callable[[str], None]
+) -> Iterator[Probe]:
+    """Those that have something to change in a method; `tell` hears of each kind of the others once, and why."""
+    told = set()
+    for probe in probes:
+        try:
+            probe.check(preset, method=subject.method)
+        except UsageError as reason:
+            if str(reason) not in told:
+                tell(str(reason))
+            told.add(str(reason))
+            continue
+        yield probe
 
 
 def _usual(kind: str, preset: Preset, seed: int) -> Iterator[Probe]:
