@@ -1,5 +1,6 @@
 """Training of whole-frame methods from the command line, and what its weights find then."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,9 +8,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from baselines.layers.hrnet import TINY, HRNet
-from harness.errors import WeightsError
+from harness.datasets import open_dataset
+from harness.errors import DataError, UsageError, WeightsError
 from harness.methods import methods
 from harness.training.frame_trainer import FrameTrainer
+from harness.training.recipes import open_recipe
 from harness.training.start import start_from
 
 
@@ -63,3 +66,16 @@ def test_short_trainings_are_looked_at_once() -> None:
     assert trainer.looked_at(20, 10) == {20}
     assert trainer.looked_at(450, 10) == {112, 225, 338, 450}
     assert len(trainer.looked_at(5000, 10)) == 10
+
+
+def test_recipes_of_boxes_are_refused_and_few_joints_left_out(smoke_val: Path) -> None:
+    dataset = open_dataset("synthtrack-smoke", "val", root=smoke_val)
+    recipe = open_recipe("dekr-tiny")
+    assert recipe.minimum_joints == 1
+    for change in ("half_body", "proposals"):
+        other = replace(recipe, augmentation=replace(recipe.augmentation, **{change: 0.3}))
+        with pytest.raises(UsageError, match=change):
+            FrameTrainer.make(methods["dekr"], None, dataset, other, 0, torch.device("cpu"))
+    with pytest.raises(DataError, match="no frame shows anyone"):
+        strict = replace(recipe, minimum_joints=16)
+        FrameTrainer.make(methods["dekr"], None, dataset, strict, 0, torch.device("cpu"))

@@ -106,7 +106,7 @@ def _studied(
         for cell in study_cells(kind, subject, asked=probes, seed=seed, tell=lambda text: note(f"left out: {text}"))
     ]
     if not cells:
-        raise UsageError("nothing of this can be asked of these methods: see above; `harness probe --list` has all probes")
+        raise UsageError("nothing of this can be asked of these methods, see above; all probes: `harness probe --list`")
     with progress_bar(", ".join(subject.method for subject in subjects)) as report:
         return list(run_cells(cells, store, judge, overwrite=overwrite, progress=report))
 

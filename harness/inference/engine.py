@@ -104,9 +104,7 @@ def _task(asked: Asked, dataset: DataSet, settings: Settings, ranks: Ranks) -> T
     method = placed(asked.method, device, fold=settings.fold)
     kind = Task
     if isinstance(method.preset, WholeFramePreset):
-        check_frames(
-            method, plain=asked.probe is None and not settings.fold and settings.crop_path == CROP_PATHS[0]
-        )
+        check_frames(method, plain=asked.probe is None and not settings.fold and settings.crop_path == CROP_PATHS[0])
         kind = FrameTask
     task = kind(
         method, asked.boxes, Shards(None, dataset, {}), device, settings.batch_size or kind.usual_batch,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
@@ -90,8 +90,8 @@ def protocol_cells(
 ) -> list[Cell]:
     """The untouched run and those under other protocols: boxes, flip test, decoder, crop path, precision.
 
-    One factor at a time, or all of them crossed. `boxes` is a detector's file, if there is one. A method of whole frames
-    is given no boxes and cuts no crops: it has the others.
+    One factor at a time, or all of them crossed. `boxes` is a detector's file, if there is one. A method of whole
+    frames is given no boxes and cuts no crops: it has the others.
     """
     factors = _factors(subject, boxes, seed, tell)
     cells = [Cell(subject)]
@@ -178,9 +178,7 @@ def _other_codecs(preset: Preset, chosen: str | None) -> list[str]:
     return found
 
 
-def _fitting(
-    probes: Iterable[Probe], subject: Request, preset: Preset, tell: Callable[[str], None]
-) -> Iterator[Probe]:
+def _fitting(probes: Iterable[Probe], subject: Request, preset: Preset, tell: Callable[[str], None]) -> Iterator[Probe]:
     """Those that have something to change in a method; `tell` hears of each kind of the others once, and why."""
     told = set()
     for probe in probes:

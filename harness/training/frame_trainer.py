@@ -55,11 +55,16 @@ class FrameTrainer(Trainer):
         if recipe.loss not in frame_losses:
             known = ", ".join(frame_losses)
             raise UsageError(f"method '{card.name}' takes whole frames; loss '{recipe.loss}' does not: take {known}")
+        for change in ("half_body", "proposals"):
+            if getattr(recipe.augmentation, change):
+                raise UsageError(
+                    f"method '{card.name}' takes whole frames: a recipe's {change} is for boxes; leave it out"
+                )
         preset_name, chosen = card.preset(preset)
         torch.manual_seed(seed)
         module = card.build(chosen.options).to(device=device, memory_format=torch.channels_last)
         method = Loaded(card, preset_name, chosen, module, reader(chosen))
-        samples = collect_frames(dataset)
+        samples = collect_frames(dataset, minimum_joints=recipe.minimum_joints)
         places = held_out_sequences(len(dataset), recipe.held_out)
         apart = np.isin(samples.sequence, places)
         if apart.all() or not apart.any():
