@@ -51,8 +51,16 @@ def check_no_boxes(request: Request) -> None:
 
 
 def _check_source(request: Request) -> None:
-    if request.video is not None and request.data_root is not None:
-        raise UsageError("--video and --data-root exclude one another: a video is the whole data set")
+    if request.video is None:
+        return
+    given = {
+        "--data-root": request.data_root is not None,
+        "--limit": request.limit is not None,
+        "--allow-missing-frames": request.allow_missing_frames,
+    }
+    for option, said in given.items():
+        if said:
+            raise UsageError(f"--video and {option} exclude one another: a video is the whole data set")
 
 
 def open_boxes(request: Request, dataset: DataSet, *, neighbours: bool) -> tuple[Boxes, float | None]:

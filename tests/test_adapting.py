@@ -75,6 +75,19 @@ def test_astray_the_adversary_learns_alone_and_then_the_features_do(trainer) -> 
     assert changed(before[0], module) == {"body.weight", "body.bias"} and not changed(before[1], trainer.adversary)
 
 
+def test_an_average_follows_all_three_updates(data) -> None:
+    recipe = replace(RECIPE, average=0.5)
+    trainer = adapting(Trainer.make(CARD, None, data, recipe, 0, torch.device("cpu")), data)
+    trainer.learn_mode()
+    trainer.ready()
+    trainer.progress.steps = 10
+    trainer.adversary[3].weight.data.normal_(std=0.1)
+    before = values(trainer.average)
+    trainer.step(0, trainer.learned.batch(0))  # the average of step 0 moves 0.9 of the way
+    for name, now in trainer.method.module.named_parameters():
+        torch.testing.assert_close(dict(trainer.average.named_parameters())[name], before[name].lerp(now, 0.9))
+
+
 def test_the_source_teaches_all(trainer) -> None:
     module = trainer.method.module
     before = values(module), values(trainer.adversary)

@@ -1,13 +1,19 @@
 """Alignment: measures of maps whose answers are known, and networks that say how they align."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from torch.nn.functional import grid_sample
 
+from harness.boxes import boxes_from_truth
+from harness.clips import cut_clips
+from harness.datasets import NO_TRACK, open_dataset
 from harness.methods import methods
 from harness.probes.alignment import alignment_rows
-from harness.probes.watching import Places, Watch, measures_at_joints, measures_of_maps
+from harness.probes.watching import Places, Watch, measures_at_joints, measures_of_maps, places_of
 
 GRID = (16, 12)
 
@@ -52,6 +58,26 @@ def test_joints_beyond_the_map_or_unknown_are_left_out():
     places.key[0, 0] = np.nan
     places.support[0, 0, 1] = [12.5, 3]
     assert len(measures_at_joints(maps, places)["moved"]) == 0
+
+
+def test_who_has_no_track_is_nobody_elsewhere(smoke_val):
+    data = open_dataset("synthtrack-smoke", "val", root=smoke_val)
+    boxes = boxes_from_truth(data)
+    sequence, mine = data.sequences[0], boxes.sequence == 0
+    clips = cut_clips(
+        data, sequence, frame=boxes.frame[mine], boxes=boxes.boxes[mine], box_scores=boxes.scores[mine],
+        track_ids=boxes.track_ids[mine], support=(0, 1),
+    )  # fmt: skip
+    rows = np.arange(mine.sum())
+    matrices = np.tile(np.eye(2, 3), (len(rows), 1, 1))
+    seen = {}
+    for tracks in (sequence.truth.track_ids, np.full_like(sequence.truth.track_ids, NO_TRACK)):
+        known = replace(sequence, truth=replace(sequence.truth, track_ids=tracks))
+        work = SimpleNamespace(sequence=known, clips=clips, matrices=matrices, spec=SimpleNamespace(size=(96, 128)))
+        seen[int(tracks[0])] = places_of(work, rows, sequence.skeleton, (0, 1), (32, 24), "plain")
+    tracked, untracked = seen.values()
+    np.testing.assert_array_equal(tracked.key, untracked.key)
+    assert np.isfinite(tracked.support).any() and np.isnan(untracked.support).all()
 
 
 def test_exposure_and_grain_of_features():

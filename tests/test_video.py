@@ -217,6 +217,7 @@ def test_predict_sees_the_frames_of_the_video(tmp_path, clip):
         (["--boxes", "truth"], 2, "a video has no labels; say with --boxes FILE where the people are"),
         (["--boxes", "none.json"], 3, "none.json"),
         (["--boxes", "none.json", "--data-root", "."], 2, "--video and --data-root exclude one another"),
+        (["--boxes", "none.json", "--limit", "3"], 2, "--video and --limit exclude one another"),
         (["--boxes", "none.json", "--nms-threshold", "0.5"], 2, "--nms-threshold is the threshold of --nms"),
     ],
 )

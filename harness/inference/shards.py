@@ -133,8 +133,8 @@ def _claim(path: Path, request: Mapping[str, object]) -> None:
         different = sorted(key for key in wanted.keys() | found.keys() if wanted.get(key) != found.get(key))
         if different:
             raise UsageError(
-                f"{path.parent}: holds shards of another request ({listed(different)} differ); "
-                "choose another folder or empty it"
+                f"{path.parent}: holds shards of another request ({listed(different)} differ); finish that one, "
+                "begin anew with --overwrite always, or choose another folder"
             )
         return
     _write(path, orjson.dumps(wanted, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS))

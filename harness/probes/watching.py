@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn.functional import cosine_similarity, grid_sample
 
+from harness.datasets.sequences import NO_TRACK
 from harness.probes.subjects import true_people
 from harness.skeletons import Skeleton
 
@@ -142,7 +143,8 @@ def places_of(
     shared = [own.index(name) if name in own.names else -1 for name in skeleton.names]
     others = [place for place, offset in enumerate(support) if offset != 0]
     position_of = {frame.image: position for position, frame in enumerate(work.sequence.frames)}
-    row_of = {key: row for row, key in enumerate(zip(truth.frame.tolist(), truth.track_ids.tolist(), strict=True))}
+    keys = enumerate(zip(truth.frame.tolist(), truth.track_ids.tolist(), strict=True))
+    row_of = {(frame, track): row for row, (frame, track) in keys if track != NO_TRACK}
     width, height = work.spec.size
     ends = 1 if geometry == "udp" else 0
     zoom = np.array([(grid[1] - ends) / (width - ends), (grid[0] - ends) / (height - ends)])

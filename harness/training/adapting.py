@@ -48,9 +48,9 @@ class AdaptingTrainer(Trainer):
         """What must not change between the start of a training and its resumption."""
         return {**super().identity(dataset, start), "target": self.target_fingerprint}
 
-    def step(self, number: int, batch: Batch) -> torch.Tensor:
+    def _learn(self, number: int, batch: Batch) -> torch.Tensor:
         """Learn from the source; then lead the adversary astray on the target; then bring it back by the features."""
-        loss = super().step(number, batch)
+        loss = super()._learn(number, batch)
         target = self.target.batch(number)
         self._update(self._on_target(target, number, astray=True), self.adversary.parameters())
         features = [value for name, value in self.method.module.named_parameters() if not name.startswith(_HEAD)]

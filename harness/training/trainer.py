@@ -134,7 +134,14 @@ class Trainer:
         return pckh, average_precision(method, self.apart, device=self.device)
 
     def step(self, number: int, batch: Batch) -> torch.Tensor:
-        """One update; returns the loss as a tensor, so that the device is not waited for."""
+        """One step; returns the loss as a tensor, so that the device is not waited for."""
+        loss = self._learn(number, batch)
+        if self.average is not None and self.recipe.average is not None:
+            follow(self.average, self.method.module, decay=self.recipe.average, step=number)
+        return loss
+
+    def _learn(self, number: int, batch: Batch) -> torch.Tensor:
+        """The update of the weights; returns the loss."""
         set_rate(self.optimiser, learning_rate(self.recipe, number, self.progress.steps))
         module = self.method.module
         # The same numbers at the same step, resumed or not: what processes have to agree on, or they would wait for
@@ -153,8 +160,6 @@ class Trainer:
             torch.nn.utils.clip_grad_norm_(module.parameters(), self.recipe.clip_norm)
         self.scaler.step(self.optimiser)
         self.scaler.update()
-        if self.average is not None and self.recipe.average is not None:
-            follow(self.average, module, decay=self.recipe.average, step=number)
         return loss.detach()
 
     def _loss(self, batch: Batch) -> torch.Tensor:
