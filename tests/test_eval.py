@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from harness.datasets import open_dataset
+from harness.errors import DataError
+from harness.inference import Ranks
 from harness.predictions import read_parquet
 from harness.results import Results
 from harness.scoring import score
@@ -54,6 +56,28 @@ def test_the_record_says_what_the_numbers_are(results: Path) -> None:
     assert record.cost.parameters == 455_409 and record.cost.clips == record.boxes.count
     assert 50e6 < record.cost.multiply_adds < 500e6 and stored(results, "mean_pose").record.cost.multiply_adds == 0
     assert {"torch", "numpy", "opencv-python-headless"} <= set(record.environment.packages)
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_floor_that_fails_ends_the_run_of_several_processes(harness, results: Path, monkeypatch, ranks) -> None:
+    """One process goes on without it; of several the others may not have failed, and would wait for it."""
+    import harness.evaluate as evaluate
+    import harness.inference as inference
+
+    found = evaluate.evaluate_together
+
+    def failing(requests, store, **options):
+        if requests[0].method == "mean_pose":
+            raise DataError("boxes.json: gone")
+        return found(requests, store, overwrite="missing")
+
+    monkeypatch.setattr(evaluate, "evaluate_together", failing)
+    monkeypatch.setattr(inference, "join_ranks", lambda: Ranks(size=ranks))
+    answer = harness("eval", *RANDOM, "--results", results, "--no-plots")
+    assert answer.code == (0 if ranks == 1 else 1)
+    assert ("HRNet (tiny)" in answer.out) == (ranks == 1)
+    assert "the floor of every table: boxes.json: gone" in answer.err
+    assert ("--no-floor leaves it out" in answer.err) == (ranks > 1)
 
 
 def test_a_label_given_later_is_put_on_the_stored_run(harness, results: Path) -> None:

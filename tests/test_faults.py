@@ -3,6 +3,8 @@
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
 
 import fault_runs
@@ -89,3 +91,20 @@ def test_two_identical_runs_at_once(unbroken, tmp_path):
         child.join(300)
         assert child.exitcode == 0
     assert fault_runs.outcome(tmp_path)[:2] == unbroken[0][:2]
+
+
+def test_a_live_training_that_is_cancelled_leaves_no_drawn_data(tmp_path):
+    drawn, out = tmp_path / "drawn", tmp_path / "trained"
+    drawn.mkdir()
+    started = subprocess.Popen(
+        [sys.executable, "-m", "harness", "train", "--method", "hrnet", "--dataset", "synthtrack-smoke", "--live",
+         "--device", "cpu", "--steps", "100000", "-o", str(out)],
+        env=os.environ | {"TMPDIR": str(drawn)}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    until = time.monotonic() + 120
+    while not list(out.glob("*")) and started.poll() is None and time.monotonic() < until:
+        time.sleep(0.05)
+    there = list(drawn.glob("synthtrack-*"))
+    started.terminate()
+    assert started.wait(60) == 128 + signal.SIGTERM
+    assert there and not list(drawn.glob("synthtrack-*"))
