@@ -17,7 +17,7 @@ from hand_scenes import random_run
 from test_tables import make_run, other_boxes
 
 from harness.errors import UsageError
-from harness.records import Cost, DataUsed, Partial
+from harness.records import BoxesUsed, Cost, DataUsed, Partial
 from harness.report.difference_tables import against, compared
 from harness.report.drift import drift
 from harness.report.formats import FORMATS, render
@@ -147,6 +147,20 @@ def test_differences_from_a_reference_have_stars_where_significant() -> None:
     pairwise = compared(found, (names[0], names[1]))
     assert len(pairwise.sections[0].rows) == len(GROUPS) + 1
     assert "worse" in render(pairwise, "latex") and "B - A" in render(pairwise, "html")
+
+
+def test_a_comparison_across_boxes_says_so_and_names_both() -> None:
+    data, first = random_run(3, sequences=9, frames=8, noise=0.2)
+    found = compare(data, first, first, replicates=200, permutations=500)
+    given = make_run("Given", 50.0)
+    none = replace(given, boxes=BoxesUsed("none", None, 0))
+    detected = replace(given, boxes=other_boxes())
+    probed = replace(given, request={"probe": "key_grey=1"})
+    assert "rank nothing" not in render(compared(found, (given, given)), "table")
+    for other, words in ((none, "no boxes (whole frames)"), (detected, "detector_50%.json"), (probed, "key_grey=1")):
+        for pair in ((given, other), (other, given)):
+            text = render(compared(found, pair), "markdown")
+            assert words in text and "boxes: truth" in text and "rank nothing" in text
 
 
 def test_a_quoted_mean_is_recomputed_over_fifteen_joints() -> None:

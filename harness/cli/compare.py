@@ -37,6 +37,7 @@ def command(
     within the table. "not shown" means that this data set cannot tell.
     """
     from harness.report import compared, render
+    from harness.report.comparable import ground_of, grounds_apart
     from harness.scoring.comparison import compare
     from harness.scoring.slices import slice_named
     from harness.scoring.slices import slices as known
@@ -48,14 +49,19 @@ def command(
         slice_named(name)
     dataset, predictions = pair(first, second, data_root)
     found = compare(dataset, *predictions, slices=("all", *wanted), **options)
-    for warning in found.warnings:
+    records = (first.record, second.record)
+    apart = grounds_apart(records) if style in ("json", "csv") else ""  # tables say it themselves
+    for warning in filter(None, (*found.warnings, apart)):
         note(f"note: {warning}")
     if style == "json":
-        emit_json({"a": first.id, "b": second.id, "facts": found.facts, "rows": found.to_rows()})
+        grounds = [str(ground_of(record)) for record in records]
+        emit_json({
+            "a": first.id, "b": second.id, "facts": {**found.facts, "grounds": grounds}, "rows": found.to_rows(),
+        })  # fmt: skip
     elif style == "csv":
         emit_rows(found.to_rows(), style)
     else:
-        click.echo(render(compared(found, (first.record, second.record), joints=joints), style).rstrip("\n"))
+        click.echo(render(compared(found, records, joints=joints), style).rstrip("\n"))
         if style in ("table", "markdown"):
             click.echo("\n" + found.row().sentence)
     if gate and found.row().verdict == "worse":

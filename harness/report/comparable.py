@@ -10,7 +10,7 @@ from typing import Any
 from harness.records import RunRecord
 from harness.typed_json import to_plain
 
-__all__ = ["Ground", "by_ground", "ground_of", "labels", "machine_of", "same_machine", "short"]
+__all__ = ["Ground", "by_ground", "ground_of", "grounds_apart", "labels", "machine_of", "same_machine", "short"]
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,17 @@ def by_ground(records: Sequence[RunRecord]) -> dict[Ground, list[RunRecord]]:
     for record in records:
         gathered.setdefault(ground_of(record), []).append(record)
     return gathered
+
+
+def grounds_apart(records: Sequence[RunRecord]) -> str:
+    """What to say where compared runs do not stand on one ground; nothing where they do."""
+    grounds = {ground_of(record) for record in records}
+    boxes, probes = ({getattr(ground, name) for ground in grounds} for name in ("boxes_in_words", "probe"))
+    if len(boxes) > 1:
+        return "The runs were not given the same boxes: differences hold what boxes are worth, and rank nothing."
+    if len(probes) > 1:
+        return "The runs were not shown the same: differences hold what the probe does, and rank nothing."
+    return ""
 
 
 def same_machine(records: Sequence[RunRecord]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from harness.records import RunRecord
-from harness.report.comparable import ground_of, labels
+from harness.report.comparable import ground_of, grounds_apart, labels
 from harness.report.tables import Cell, Column, Estimate, Row, Section, Table, footnotes
 from harness.scoring.differences import Comparison, Difference
 from harness.skeletons import GROUPS
@@ -57,13 +57,15 @@ def compared(comparison: Comparison, records: tuple[RunRecord, RunRecord], *, jo
             "more_for_interval": row.more_for_interval,
         }) for row in shown
     )  # fmt: skip
-    names = labels(records)
+    names, apart = labels(records), grounds_apart(records)
+    grounds = [str(ground_of(record)) for record in records]
+    ground = f"A: {grounds[0]}; B: {grounds[1]}" if apart else grounds[0]
     caption = (
-        f"A: {names[0]} ({records[0].id}). B: {names[1]} ({records[1].id}).", f"{ground_of(records[0])}.",
+        f"A: {names[0]} ({records[0].id}). B: {names[1]} ({records[1].id}).", f"{ground}.", *filter(None, (apart,)),
         "AP in percent; brackets: paired 95 % interval over sequences; more needed: sequences until it excludes 0.",
         _STARS, *footnotes(records, speeds=False),
     )  # fmt: skip
-    return Table("B against A", columns, (Section(str(ground_of(records[0])), rows),), caption, first="Joints")
+    return Table("B against A", columns, (Section(ground, rows),), caption, first="Joints")
 
 
 def _estimate(row: Difference) -> Estimate:

@@ -18,7 +18,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from harness.errors import HarnessError
 from harness.records import RunRecord
-from harness.report.comparable import ground_of, labels, machine_of
+from harness.report.comparable import ground_of, grounds_apart, labels, machine_of
 from harness.report.opened import Opened
 from harness.report.page.failures import cells_of
 from harness.report.page.figures import draw_plots
@@ -98,7 +98,8 @@ def make_page(content: Content, *, progress: Progress | None = None) -> str:
         version=__version__, style=_text("page.css"), early=early, script=script,
         script_sources=" ".join(f"'sha256-{_digest(text)}'" for text in (early, script)),
         grounds="; ".join(dict.fromkeys(str(ground_of(record)) for record in records)),
-        verdict=_verdict(difference, labels(records)), cards=_cards(records, paired=opened is not None),
+        verdict=_verdict(difference, labels(records), grounds_apart(records[:2])),
+        cards=_cards(records, paired=opened is not None),
         notes=_notes(content), tables=tables, plots=draw_plots(records, opened), provenance=_provenance(content.runs),
         theatre=_theatre(content, progress), keys=KEYS,
     )  # fmt: skip
@@ -143,17 +144,17 @@ def _title(records: Series[RunRecord]) -> str:
     return f"{named}, and {len(records) - 2} more" if len(records) > 2 else named
 
 
-def _verdict(row: Difference | None, names: Series[str]) -> dict[str, str] | None:
+def _verdict(row: Difference | None, names: Series[str], apart: str) -> dict[str, str] | None:
     if row is None:
         return None
     if math.isnan(row.low):
         return {"verdict": row.verdict, "before": f"B, {names[1]}, against A, {names[0]}:", "strong": row.verdict,
-                "after": f"({row.reason})."}  # fmt: skip
+                "after": f"({row.reason}). {apart}".rstrip()}  # fmt: skip
     words = {"better": "is better than", "worse": "is worse than"}.get(row.verdict, "is not shown to differ from")
     return {
         "verdict": row.verdict, "before": f"B, {names[1]},", "strong": words,
         "after": f"A, {names[0]}: {row.difference:+.2f} points of mean AP, 95 % interval "
-                 f"[{row.low:+.2f}, {row.high:+.2f}], p = {row.p_holm:.2g} after Holm.",
+                 f"[{row.low:+.2f}, {row.high:+.2f}], p = {row.p_holm:.2g} after Holm. {apart}".rstrip(),
     }  # fmt: skip
 
 
