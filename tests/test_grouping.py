@@ -48,6 +48,8 @@ def test_assignment_is_cheapest() -> None:
         )
         assert len(pairs) == min(rows, columns) and sum(cost[pair] for pair in pairs) == best
     assert assign(np.zeros((0, 3))) == []
+    with pytest.raises(ValueError, match="finite"):
+        assign(np.array([[1.0, np.nan]]))
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from baselines.layers.query_transformer import sine_position
 from harness.boxes import whole_frames
 from harness.codecs import QueriesCodec
 from harness.datasets import open_dataset
-from harness.errors import UsageError
+from harness.errors import HarnessError, UsageError
 from harness.grouping import CentreOffsets, Pass, groupings
 from harness.grouping.embedding import mean_maps
 from harness.grouping.offsets import pose_maps
@@ -228,6 +228,18 @@ def test_runs_and_resumes_on_frames(name: str, smoke_val, tmp_path) -> None:
     there = found.present.any(axis=1)
     inside = (found.joints >= found.boxes[:, None, :2] - 1e-6) & (found.joints <= found.boxes[:, None, 2:] + 1e-6)
     assert (inside.all(axis=-1) | ~found.present)[there].all()
+
+
+@pytest.mark.parametrize("name", sorted({name for name, _ in CASES}))
+def test_outputs_that_are_no_numbers_are_told_before_the_grouping(name: str, smoke_val) -> None:
+    dataset = open_dataset("synthtrack-smoke", "val")
+    short = replace(dataset.sequences[0], frames=dataset.sequences[0].frames[:2])
+    dataset = replace(dataset, sequences=(short,))
+    method = load_method(name, weights=RANDOM).method
+    with torch.no_grad():
+        list(method.module.parameters())[-1].fill_(float("nan"))
+    with pytest.raises(HarnessError, match=rf"{name}.*not a number in .*{short.name}"):
+        predict(method, dataset, whole_frames(dataset), settings=Settings(batch_size=2))
 
 
 def test_records_and_refusals_say_no_boxes(smoke_val) -> None:

@@ -20,11 +20,13 @@ Floats = NDArray[np.float64]
 def assign(cost: Floats) -> list[tuple[int, int]]:
     """Pairs (row, column), by row, of a cheapest assignment of a cost matrix (R,C); of equal ones the classic solver's.
 
-    min(R, C) pairs, whatever they cost.
+    min(R, C) pairs, whatever they cost. Raises ValueError for costs that are no numbers, of which none is the cheapest.
 
     >>> assign(np.array([[4.0, 1.0, 3.0], [2.0, 0.0, 5.0]]))
     [(0, 1), (1, 0)]
     """
+    if not np.isfinite(cost).all():
+        raise ValueError("costs of an assignment have to be finite")
     rows, columns = cost.shape
     size = max(rows, columns)
     if not rows or not columns:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from time import perf_counter
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from harness.clips import cut_clips
 from harness.datasets.sequences import DataSet
@@ -87,22 +89,25 @@ class FrameTask(Task):
         """Find the persons of every batch of frames that an image completes."""
         work = cast(FrameWork, work)
         for part, inputs in work.frame_batches(image, size):
-            people = self._people(work, inputs)
-            finite = np.array([bool(np.isfinite(found.joints).all()) for found in people])
-            if not finite.all():
-                check_finite(self.method, finite, work.where(part.start + int(np.flatnonzero(~finite)[0])))
+            people = self._people(work, part.start, inputs)
+            self._check(work, part.start, np.array([bool(np.isfinite(found.joints).all()) for found in people]))
             work.keep_people(part, people)
             self.timings.clips += part.stop - part.start
 
-    def _people(self, work: FrameWork, inputs: list[torch.Tensor]) -> list[People]:
-        """Persons per frame, in as many pieces as the memory asks for."""
+    def _check(self, work: FrameWork, first: int, finite: NDArray[np.bool_]) -> None:
+        """Raise HarnessError that names the first frame, counted from `first`, that is not finite."""
+        if not finite.all():
+            check_finite(self.method, finite, work.where(first + int(np.flatnonzero(~finite)[0])))
+
+    def _people(self, work: FrameWork, first: int, inputs: list[torch.Tensor]) -> list[People]:
+        """Persons per frame, the first of which is number `first`, in as many pieces as the memory asks for."""
         count = len(inputs[0])
         size = min(self.limit or count, count)
         try:
             return [
                 person
                 for start in range(0, count, size)
-                for person in self._piece(work, [each[start : start + size] for each in inputs])
+                for person in self._piece(work, first + start, [each[start : start + size] for each in inputs])
             ]
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error):
@@ -115,14 +120,17 @@ class FrameTask(Task):
                 f"of {self.device}; take a smaller preset, --precision bf16 or --device cpu"
             )
         self.limit = self.timings.batch_size = -(-size // 2)
-        return self._people(work, inputs)
+        return self._people(work, first, inputs)
 
-    def _piece(self, work: FrameWork, inputs: list[torch.Tensor]) -> list[People]:
+    def _piece(self, work: FrameWork, first: int, inputs: list[torch.Tensor]) -> list[People]:
         started, grouping = perf_counter(), self.method.grouping
         scales = [item.scale for item in work.inputs_of(work.shown)]
         passes = [self._pass(scale, frames) for scale, frames in zip(scales, inputs, strict=True)]
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
+        # What is no number is told before the grouping: it would find nobody there, or search without end.
+        for said in passes:
+            self._check(work, first, _finite((said.outputs, said.mirrored), len(inputs[0])))
         computed = perf_counter()
         with torch.inference_mode():
             order = torch.from_numpy(self.method.card.skeleton.flip_order).to(self.device)
@@ -139,3 +147,13 @@ class FrameTask(Task):
             return Pass(scale, outputs)
         mirrored = self.method.grouping.mirror(clips)
         return Pass(scale, outputs, forward(self.method, mirrored, device=self.device, precision=self.precision))
+
+
+def _finite(outputs: Any, count: int) -> NDArray[np.bool_]:
+    """(count,) whether everything that a network said of each of so many frames is a number."""
+    fine = np.ones(count, dtype=bool)
+    if isinstance(outputs, torch.Tensor):
+        return outputs.isfinite().flatten(1).all(1).cpu().numpy() if len(outputs) == count else fine
+    for part in outputs.values() if isinstance(outputs, Mapping) else outputs or ():
+        fine &= _finite(part, count)
+    return fine
