@@ -95,14 +95,19 @@ def open_boxes(request: Request, dataset: DataSet, *, neighbours: bool) -> tuple
     return boxes if request.box_enlarge == 1 else enlarged(boxes, request.box_enlarge), recall
 
 
-def afterwards(request: Request, predictions: Predictions, dataset: DataSet, *, crop: CropSpec) -> Predictions:
+def afterwards(
+    request: Request, predictions: Predictions, dataset: DataSet, *, crop: CropSpec, whole: bool = False
+) -> Predictions:
     """The poses of labelled frames, suppressed and tracked as the request says.
 
-    OKS-NMS takes the area of the padded crop, as upstream does (hrnet.md section 5).
+    OKS-NMS takes the area of the padded crop, as upstream does (hrnet.md section 5). Persons of `whole` frames have no
+    crop, so that of their joints is taken, and scores of their own.
     """
     labelled = _labelled(dataset, predictions)
     left = predictions if labelled.all() else only(predictions, np.flatnonzero(labelled))
-    if request.nms != "none":
+    if request.nms != "none" and whole:
+        left = suppress(left, request.nms, threshold=request.nms_threshold, own_scores=True)
+    elif request.nms != "none":
         _, scale = centre_and_scale(left.boxes, crop.size, enlarge=crop.enlarge, aspect=crop.aspect)
         areas = (scale.astype(np.float64) * UNIT).prod(axis=1)
         left = suppress(left, request.nms, threshold=request.nms_threshold, areas=areas)

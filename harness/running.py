@@ -17,6 +17,7 @@ from harness.inference import (
     in_use_by_all,
     predict_together,
 )
+from harness.methods import WholeFramePreset
 from harness.opening import Opened, Progress, prepare
 from harness.people import afterwards
 from harness.predictions import Predictions, export_json, write_parquet
@@ -103,7 +104,9 @@ def run_methods(
             batch_spread(item, opened.dataset, predictions, settings=settings, batch_size=size, read=read)
             if measured else {}
         )  # fmt: skip
-        final = afterwards(request, predictions, opened.dataset, crop=ready.method.preset.crop)
+        preset = ready.method.preset
+        whole = isinstance(preset, WholeFramePreset)
+        final = afterwards(request, predictions, opened.dataset, crop=preset.crop, whole=whole)
         repeatability = {
             "deterministic": settings.deterministic, "folded": settings.fold, "compiled": settings.compiler,
             "spread": spread,

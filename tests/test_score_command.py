@@ -42,6 +42,24 @@ def test_the_other_protocols_beside_it(harness) -> None:
     assert set(found["pck"]) >= {"pckh", "epe_head"} and found["oks"]
 
 
+def test_people_rank_by_their_joints_or_by_their_own_score(harness, tmp_path: Path) -> None:
+    for file in (SMALL / "pred").iterdir():
+        packed = file.suffix == ".gz"
+        content = json.loads(gzip.decompress(file.read_bytes()) if packed else file.read_bytes())
+        for row, person in enumerate(content["annotations"]):
+            person["score"] = 1 / (2 + row % 7)
+        (tmp_path / file.name.removesuffix(".gz")).write_text(json.dumps(content))
+    found = {}
+    for chosen in ("joints", "person"):
+        asked = ("--predictions", tmp_path, "--protocol", "oks", "--oks-rank-by", chosen, "--format", "json")
+        answer = harness("score", "--truth", SMALL / "gt", *asked)
+        assert answer.code == 0, answer.err
+        found[chosen] = json.loads(answer.out)
+        assert found[chosen]["facts"]["oks"]["person_score"] == chosen
+    assert found["joints"]["oks"]["ap"] == answered(harness, "--protocol", "oks")["oks"]["ap"]
+    assert found["person"]["oks"]["ap"] != found["joints"]["oks"]["ap"]
+
+
 def test_slices_sequences_and_diagnosis(harness) -> None:
     found = answered(harness, "--slice", "speed", "--per-sequence", "--diagnose", "--intervals")
     assert {"speed:slow", "speed:medium", "speed:fast"} <= set(found["slices"])

@@ -166,6 +166,18 @@ def test_soft_suppression_of_predictions_lowers_scores():
     np.testing.assert_allclose(left.scores[0] / left.box_scores[0], 0.5)
 
 
+def test_persons_of_whole_frames_have_scores_of_their_own():
+    given = several()
+    # the first of two alike is the better person, though its joints score less
+    own = replace(given, box_scores=np.array([0.7, 0.2, 0.5, 0.4, -0.01]))
+    assert suppress(own, "oks", threshold=0.7, own_scores=True).track_ids.tolist() == [10, 12, 13, 14]
+    assert suppress(own, "oks", threshold=0.7).track_ids.tolist() == [11, 12, 13, 14]
+    merged = suppress(own, "pose", own_scores=True)
+    assert (merged.scores[0] <= given.scores[:2].max()).all() and (merged.scores[0] >= given.scores[:2].min()).all()
+    np.testing.assert_allclose(merged.scores[1:], given.scores[2:4])  # 0.15 is too little, though 0.5 of its box score
+    assert len(suppress(given, "pose")) == len(merged) + 1
+
+
 @pytest.mark.parametrize("rule", ["pose", "pose-original"])
 def test_merging_rules_move_joints(rule):
     given = several()

@@ -23,6 +23,9 @@ __all__ = ["command"]
 
 OKS = "oks"
 
+#: What may rank people: harness.scoring.oks.OksOptions.
+PERSON_SCORES = ("joints", "person")
+
 #: Column of the table of slices -> metric.
 _SLICE_COLUMNS = {"AP": "ap", "recall": "recall", "PCKh of the matched": "pckh"}
 
@@ -40,6 +43,9 @@ _SLICE_COLUMNS = {"AP": "ap", "recall": "recall", "PCKh of the matched": "pckh"}
     "--tracking/--no-tracking", default=None, help="Also MOTA or HOTA; by default where everybody has a track."
 )
 @click.option("--oks-per-joint", is_flag=True, help="With --protocol oks: also the OKS AP of every joint alone.")
+@click.option("--oks-rank-by", type=click.Choice(PERSON_SCORES), default="joints", show_default=True,
+              help="With --protocol oks: people rank by the mean score of their joints, or by the `score` their file "
+                   "gives the person, as whole-frame methods do.")  # fmt: skip
 @click.option("--slice", "slices", multiple=True, help="AP on a slice; repeatable (all: every one).")
 @click.option("--diagnose", is_flag=True, help="What goes wrong: jitter, inversion, swap, miss, ... per joint.")
 @click.option("--intervals", is_flag=True, help="95 % intervals of AP, by drawing whole sequences 2000 times.")
@@ -81,6 +87,7 @@ def command(
 def _scored(
     sequences: tuple[Sequence, ...], predictions: Predictions, protocols: tuple[str, ...], slices: tuple[str, ...],
     intervals: bool, *, compat: str, tracking: bool | None, per_sequence: bool, oks_per_joint: bool,
+    oks_rank_by: str,
 ) -> Scores:  # fmt: skip
     from harness.scoring import OksOptions, score, score_oks
     from harness.scoring.matched import match_run
@@ -93,7 +100,7 @@ def _scored(
         score(sequences, predictions, protocol=name, **options) for name in dict.fromkeys(protocols) if name != OKS
     ]
     if OKS in protocols:
-        chosen = replace(OksOptions(), per_joint=oks_per_joint)
+        chosen = replace(OksOptions(), per_joint=oks_per_joint, person_score=oks_rank_by)
         parts.append(score_oks(sequences, predictions, **options, options=chosen))
     scores = sum(parts[1:], start=parts[0])
     if slices or intervals:

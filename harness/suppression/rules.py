@@ -24,7 +24,7 @@ Floats = NDArray[np.float64]
 @dataclass(frozen=True)
 class People:
     """The people of a frame: `joints` (N,J,2) px, NaN where absent; `scores` (N,J) without the box score, 0 where
-    unknown; `boxes` (N,4) xyxy px; `box_scores` (N,); `areas` (N,) px^2.
+    unknown; `boxes` (N,4) xyxy px; `box_scores` (N,) of boxes or, `own`, of the persons themselves; `areas` (N,) px^2.
     """
 
     joints: Floats
@@ -33,6 +33,7 @@ class People:
     box_scores: Floats
     areas: Floats
     skeleton: Skeleton
+    own: bool = False
 
     def only(self, rows: NDArray[np.int64]) -> People:
         """Some of them."""
@@ -62,23 +63,29 @@ class Rule(Protocol):
 
 
 def suppress(
-    predictions: Predictions, rule: str, *, threshold: float | None = None, areas: Floats | None = None
+    predictions: Predictions,
+    rule: str,
+    *,
+    threshold: float | None = None,
+    areas: Floats | None = None,
+    own_scores: bool = False,
 ) -> Predictions:
     """Predictions without duplicates, frame by frame; who is left keeps order, track id and box.
 
     `rule` is a name of RULES; `threshold` None takes the rule's own (`threshold_of`). `areas` (N,) px^2 scale the OKS:
     upstream's is that of the padded crop; the default is the area of the box. Joint scores are taken to be confidence
-    times box score, and stay so. Raises UsageError for an unknown rule, DataError for an area that is not positive.
+    times box score, and stay so; with `own_scores`, of whole frames, they are confidences, and the box score is that of
+    the person, by which OKS ranks. Raises UsageError for an unknown rule, DataError for an area that is not positive.
     """
     chosen, usual = _rule(rule)
     limit = usual if threshold is None else threshold
-    people = _people(predictions, areas)
+    people = _people(predictions, areas, own=own_scores)
     starts = np.flatnonzero(predictions.person == 0)
     survivors = []
     for rows in np.split(np.arange(len(predictions)), starts[1:]):
         if len(rows):
             survivors.append((rows, chosen(people.only(rows), limit)))
-    return _rebuilt(predictions, survivors)
+    return _rebuilt(predictions, survivors, own=own_scores)
 
 
 def threshold_of(rule: str) -> float:
@@ -132,17 +139,25 @@ def _rule(name: str) -> tuple[Rule, float]:
 
 
 def _ranks(people: People) -> Floats:
-    """(N,) the field's instance score; a pose without a joint above its minimum is ranked by a sliver of its mean."""
+    """(N,) the field's instance score; a pose without a joint above its minimum is ranked by a sliver of its mean.
+
+    Persons who were found without boxes are ranked by their own scores.
+    """
+    if people.own:
+        return people.box_scores
     plain = people.box_scores * people.scores.mean(axis=1)
     return np.maximum(instance_scores(people.scores, people.box_scores), 1e-6 * plain)
 
 
-def _people(predictions: Predictions, areas: Floats | None) -> People:
+def _people(predictions: Predictions, areas: Floats | None, *, own: bool) -> People:
     """Everybody, of all frames."""
     present, weights = predictions.present, np.nan_to_num(predictions.box_scores, nan=1.0)
+    if own:
+        weights = np.maximum(weights, 0.0)  # offsets let some be a little less
     joints = np.where(present[:, :, None], predictions.joints, np.nan)
     scores = np.where(present, np.nan_to_num(predictions.scores), 0.0)
-    scores = np.divide(scores, weights[:, None], out=np.zeros_like(scores), where=weights[:, None] > 0)
+    if not own:
+        scores = np.divide(scores, weights[:, None], out=np.zeros_like(scores), where=weights[:, None] > 0)
     boxes = pose_boxes(predictions.boxes, joints)
     if areas is None:
         areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
@@ -152,10 +167,12 @@ def _people(predictions: Predictions, areas: Floats | None) -> People:
             f"{predictions.sequence_names[predictions.sequence[row]]}, frame {predictions.frame[row]}, person "
             f"{predictions.person[row]}: the area is {areas[row]:g} px^2; suppression needs boxes with an extent"
         )
-    return People(joints, scores, boxes, weights, areas, predictions.skeleton)
+    return People(joints, scores, boxes, weights, areas, predictions.skeleton, own)
 
 
-def _rebuilt(predictions: Predictions, survivors: list[tuple[NDArray[np.int64], Survivors]]) -> Predictions:
+def _rebuilt(
+    predictions: Predictions, survivors: list[tuple[NDArray[np.int64], Survivors]], *, own: bool
+) -> Predictions:
     """The predictions of those who are left; `survivors` are the rows of a frame and what a rule left of them."""
     joints, scores, box_scores = predictions.joints.copy(), predictions.scores.copy(), predictions.box_scores.copy()
     present, kept = predictions.present.copy(), np.zeros(len(predictions), dtype=bool)
@@ -167,7 +184,7 @@ def _rebuilt(predictions: Predictions, survivors: list[tuple[NDArray[np.int64], 
         if left.joints is not None and left.scores is not None:
             found = ~np.isnan(left.joints).any(axis=2)
             present[mine], joints[mine] = found, np.where(found[:, :, None], left.joints, joints[mine])
-            merged = left.scores * np.nan_to_num(box_scores[mine], nan=1.0)[:, None]
+            merged = left.scores if own else left.scores * np.nan_to_num(box_scores[mine], nan=1.0)[:, None]
             scores[mine] = np.where(np.isnan(scores[mine]), np.nan, merged)
     changed = replace(predictions, box_scores=box_scores, joints=joints, scores=scores, present=present)
     return only(changed, np.flatnonzero(kept))
