@@ -16,6 +16,12 @@ __all__ = ["emit_json", "emit_rows", "note", "progress_bar", "training_bar", "wr
 
 Progress = Callable[..., None]
 
+#: Columns of a terminal that hold a bar and the time gone by beside what has to be there.
+_WIDE = 110
+
+#: Letters of the title where a line is narrower.
+_SHORT = 18
+
 _TABULATE_STYLE = {"table": "simple", "markdown": "github", "latex": "latex_booktabs"}
 
 
@@ -59,42 +65,48 @@ def note(text: str) -> None:
 
 
 @contextmanager
-def progress_bar(title: str) -> Iterator[Progress]:
-    """A progress bar on stderr, silent when that is no terminal; yields `report(done, total, detail="")`."""
+def progress_bar(title: str, *, detailed: bool = False) -> Iterator[Progress]:
+    """A progress bar on stderr, silent when that is no terminal; yields `report(done, total, detail="")`.
+
+    What is left is what one looks for: beside much detail, the bar and the time gone by give way on a narrow line.
+    """
     if not sys.stderr.isatty():
         yield lambda done, total, detail="": None
         return
     from rich import progress
     from rich.console import Console
 
-    bar = progress.Progress(
+    console = Console(stderr=True)
+    wide = console.width >= _WIDE or not detailed
+    shown = progress.Progress(
         progress.TextColumn("{task.description}"),
-        progress.BarColumn(),
+        *([progress.BarColumn()] if wide else []),
         progress.MofNCompleteColumn(),
         progress.TextColumn("{task.fields[detail]}"),
-        progress.TimeElapsedColumn(),
+        *([progress.TimeElapsedColumn()] if wide else []),
         progress.TextColumn("left"),
         progress.TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=console,
         transient=True,
     )
-    with bar:
-        task = bar.add_task(title, total=None, detail="")
-        yield lambda done, total, detail="": bar.update(task, completed=done, total=total, detail=detail)
+    with shown:
+        cut = title if wide or len(title) <= _SHORT else f"{title[: _SHORT - 1]}…"
+        task = shown.add_task(cut, total=None, detail="")
+        yield lambda done, total, detail="": shown.update(task, completed=done, total=total, detail=detail)
 
 
 @contextmanager
 def training_bar(title: str) -> Iterator[Callable[[Any], None]]:
-    """A bar with loss, held-out accuracy and speed; yields `tell(harness.training.Report)`."""
-    with progress_bar(title) as report:
+    """A bar with loss, held-out PCKh and AP (percent), clips per second; yields `tell(harness.training.Report)`."""
+    with progress_bar(title, detailed=True) as report:
         held_out = ""
 
         def tell(state: Any) -> None:
             nonlocal held_out
             if state.held_out_pckh is not None:
-                ap = "" if state.held_out_ap is None else f" (AP {100 * state.held_out_ap:.1f})"
-                held_out = f", held out {100 * state.held_out_pckh:.1f}%{ap}"
-            detail = f"loss {state.loss:.3f}{held_out}, {state.clips_per_second:.0f} clips/s"
+                ap = "" if state.held_out_ap is None else f", AP {100 * state.held_out_ap:.1f}"
+                held_out = f", PCKh {100 * state.held_out_pckh:.1f}{ap}"
+            detail = f"loss {state.loss:.3f}{held_out}, {state.clips_per_second:.0f}/s"
             report(state.step, state.steps, detail)
 
         yield tell
