@@ -98,6 +98,7 @@ class Keeper:
         trainer, state = self.trainer, self.trainer.progress
         return {
             **self.identity,
+            **trainer.facts,
             "harness": __version__,
             "versions": {"torch": torch.__version__, "numpy": np.__version__},
             "environment": to_plain(describe_environment()),

@@ -118,6 +118,11 @@ class Trainer:
             "start": hashlib.sha256(start.read_bytes()).hexdigest() if start else None,
         }
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the record says beside the identity."""
+        return {"codec": self.method.preset.codec}
+
     def learn_mode(self) -> None:
         """Training mode for what is not frozen."""
         set_training(self.method.module, self.recipe.frozen, moving_norms=self.recipe.moving_norms)
