@@ -172,7 +172,8 @@ def test_unlabelled_frames_teach_what_labelled_ones_with_the_same_boxes_do(
     assert (once.record["target_dataset"], once.record["target_split"]) == ("posetrack18", "test")
     assert once.record["target_samples"] == len(boxes) == sum(len(sequence.truth) for sequence in data.sequences)
     for joints in (None, 7.0):
-        labelled = train(CARD, None, data, out=tmp_path / f"labelled{joints}", target=whole_boxes(data, joints), **known)
+        target = whole_boxes(data, joints)
+        labelled = train(CARD, None, data, out=tmp_path / f"labelled{joints}", target=target, **known)
         assert labelled.sha256 == once.sha256 and "target_boxes" not in labelled.record
         assert labelled.record["target_boxes_from"] == "labels"
 

@@ -73,7 +73,8 @@ def train(
     where they fit). In `out` lie last.safetensors, best.safetensors (by held-out PCKh), record.json, log.csv and
     checkpoint.pt; with `resume` an unfinished training there goes on, to the same curve. Under torchrun the processes
     share every batch, and the first evaluates and writes. A recipe with `adaptation` takes the people of `target`
-    beside, and no label of theirs; `target_boxes` say where they are if the target's labels do not. Raises UsageError, DataError or WeightsError.
+    beside, and no label of theirs; `target_boxes` say where they are, or else the boxes of the target's labels. Raises
+    UsageError, DataError or WeightsError.
     """
     recipe = recipe or open_recipe(card.recipe(card.preset(preset)[0]))
     if (seconds, epochs, steps) == (None, None, None):
