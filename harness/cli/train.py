@@ -67,6 +67,8 @@ def _list_recipes(context: click.Context, _: click.Parameter, wanted: bool) -> N
 @click.option("--epochs", type=click.FloatRange(min=0, min_open=True), help="Budget in epochs instead.")
 @click.option("--steps", type=click.IntRange(1), help="Budget in steps instead.")
 @click.option("--loss", help="A registered loss.")
+@click.option("--codec", help="Teach the network to be read by this codec of the same form, as dsnt for maps "
+                              "(with --loss dsnt_js); give it to eval, too.")  # fmt: skip
 @click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), help="Peak learning rate.")
 @click.option("--batch-size", type=click.IntRange(1), help="Clips per step, over all processes.")
 @click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), help="What forward and backward compute in.")
@@ -97,6 +99,8 @@ def command(
     preset, _ = card.preset(asked.pop("preset"))
     target = {name: asked.pop(name) for name in _OF_TARGET}
     _check_target(target)
+    if card.fit and (target["target"] or target["target_root"] or asked["codec"]):
+        raise UsageError(f"method '{method}' is fitted to labels: leave out --target, --target-root and --codec")
     recipe = None if card.fit else _recipe(card, preset, asked)  # wrong names first, data later
     with ExitStack() as stack:
         root = _drawn(stack, dataset, split, data_root, asked["seed"]) if live else data_root
@@ -109,7 +113,8 @@ def command(
             weights = _train(card, preset, data, folder, recipe, target=another, target_boxes=boxes, **asked)
     if weights is not None:
         click.echo(weights)
-        note(f"use it: harness eval --method {method} --preset {preset} --weights {weights}")
+        reading = f" --codec {asked['codec']}" if asked["codec"] else ""
+        note(f"use it: harness eval --method {method} --preset {preset} --weights {weights}{reading}")
 
 
 def _recipe(card: MethodCard, preset: str, asked: dict[str, Any]) -> Recipe:

@@ -65,6 +65,7 @@ def train(
     progress: Callable[[Report], None] | None = None,
     target: DataSet | None = None,
     target_boxes: Boxes | None = None,
+    codec: str | None = None,
 ) -> Trained:
     """Train a preset of a method on a split; give one budget of `seconds`, `epochs` or `steps`, or a recipe has one.
 
@@ -74,7 +75,7 @@ def train(
     checkpoint.pt; with `resume` an unfinished training there goes on, to the same curve. Under torchrun the processes
     share every batch, and the first evaluates and writes. A recipe with `adaptation` takes the people of `target`
     beside, and no label of theirs; `target_boxes` say where they are, or else the boxes of the target's labels. Raises
-    UsageError, DataError or WeightsError.
+    UsageError, DataError or WeightsError. `codec` is what the network learns to be read by, where not the preset's.
     """
     recipe = recipe or open_recipe(card.recipe(card.preset(preset)[0]))
     if (seconds, epochs, steps) == (None, None, None):
@@ -94,7 +95,7 @@ def train(
     if target is not None:
         boxes_alone(target, target_boxes)  # a target without boxes is told before the source is read
     kind = FrameTrainer if isinstance(card.preset(preset)[1], WholeFramePreset) else Trainer
-    trainer = kind.make(card, preset, dataset, recipe, seed, chosen, team)
+    trainer = kind.make(card, preset, dataset, recipe, seed, chosen, team, codec)
     if target is not None:
         trainer = adapting(trainer, target, target_boxes)
     if start is not None:
