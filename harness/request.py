@@ -170,11 +170,14 @@ def _weights(ready: Ready) -> WeightsUsed | None:
 def _warnings(ready: Ready, dataset: DataSet, boxes: Boxes) -> tuple[str, ...]:
     """Say it when tracks are missed, and when tiny weights, made for the embedded data, meet real video."""
     untracked = ready.method.preset.recurrent and len(boxes) and (boxes.track_ids == NO_TRACK).all()
-    found = (
+    found: tuple[str, ...] = (
         (f"{ready.method.card.name} ({ready.method.preset_name}) follows tracks, and no box has a track id: "
          "every pose was made without a past; --track iou gives boxes ids",)
         if untracked else ()
     )  # fmt: skip
+    if ready.weights and ready.weights.codec not in ("", ready.method.preset.codec):
+        learned = ready.weights.codec
+        found += (f"{ready.weights.path.name} learned to be read by codec '{learned}'; --codec {learned} does",)
     name = ready.weights.name if ready.weights else ""
     trained_on = weights[name].trained_on if name else ""
     if not trained_on.startswith("synthtrack") or dataset.name.startswith("synthtrack"):

@@ -57,8 +57,16 @@ def inverse(theta: torch.Tensor) -> torch.Tensor:
     return torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
 
 
-def on_cells(theta: torch.Tensor, grid: tuple[int, int], *, stride: int) -> torch.Tensor:
-    """Theta of an input as that of maps of `grid` (width, height) whose cell c lies on px `stride` c, not round it."""
+def on_cells(theta: torch.Tensor, grid: tuple[int, int], *, stride: int, geometry: str = "plain") -> torch.Tensor:
+    """Theta of an input as that of maps of `grid` (width, height) whose cell c lies on px `stride` c, not round it.
+
+    In a `geometry` other than "plain" the corner cells lie on the corner px.
+    """
+    if geometry != "plain":
+        cells = theta.new_tensor(grid)
+        factor = (stride * cells - 1) / (stride * (cells - 1))
+        turn = theta[:, :, :2] * factor / factor[:, None]
+        return torch.cat([turn, (theta[:, :, 2] / factor)[:, :, None]], dim=2)
     apart = (stride - 1) / (stride * theta.new_tensor(grid))
     with torch.autocast(theta.device.type, enabled=False):
         moved = theta[:, :, 2] + apart - theta[:, :, :2] @ apart

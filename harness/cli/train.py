@@ -14,14 +14,17 @@ import click
 
 from harness.cli.options import data_root_option
 from harness.cli.output import emit_rows, note, training_bar
-from harness.errors import UsageError
+from harness.errors import DataError, UsageError
 
 if TYPE_CHECKING:
+    from harness.boxes import Boxes
     from harness.datasets import DataSet
     from harness.methods import MethodCard
     from harness.training import Recipe
 
 __all__ = ["command"]
+
+_OF_TARGET = ("target", "target_root", "target_split", "target_boxes", "target_min_box_score")
 
 
 def _list_recipes(context: click.Context, _: click.Parameter, wanted: bool) -> None:
@@ -42,6 +45,12 @@ def _list_recipes(context: click.Context, _: click.Parameter, wanted: bool) -> N
 @click.option("--target", help="For a recipe with adaptation: a data set of another look, of which no joint is read; "
                                "--dataset if only --target-root is given.")  # fmt: skip
 @click.option("--target-root", type=click.Path(path_type=Path), help="Folder of the target.")
+@click.option("--target-split", help="Split of the target, with labels or without; --split if not given.")
+@click.option("--target-boxes", type=click.Path(path_type=Path),
+              help="Where the target's people are: a detector's JSON file as --boxes of eval takes; "
+                   "the boxes of the target's labels if not given.")  # fmt: skip
+@click.option("--target-min-box-score", type=float,
+              help="Boxes of --target-boxes scored lower are left out; 0.2 if not given.")  # fmt: skip
 @click.option("--split", default="train", show_default=True, help="Split to learn from; some of it is held out.")
 @click.option("--live", is_flag=True,
               help="Draw the embedded data set anew for this --seed, and leave none of it on the disk.")  # fmt: skip
@@ -58,6 +67,8 @@ def _list_recipes(context: click.Context, _: click.Parameter, wanted: bool) -> N
 @click.option("--epochs", type=click.FloatRange(min=0, min_open=True), help="Budget in epochs instead.")
 @click.option("--steps", type=click.IntRange(1), help="Budget in steps instead.")
 @click.option("--loss", help="A registered loss.")
+@click.option("--codec", help="Teach the network to be read by this codec of the same form, as dsnt for maps "
+                              "(with --loss dsnt_js); give it to eval, too.")  # fmt: skip
 @click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), help="Peak learning rate.")
 @click.option("--batch-size", type=click.IntRange(1), help="Clips per step, over all processes.")
 @click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), help="What forward and backward compute in.")
@@ -73,8 +84,7 @@ def _list_recipes(context: click.Context, _: click.Parameter, wanted: bool) -> N
 @click.option("--threads", type=click.IntRange(1), help="CPU threads.")
 @click.option("--resume/--restart", default=True, show_default=True, help="Go on with an unfinished training.")
 def command(
-    method: str, dataset: str, data_root: Path | None, target: str | None, target_root: Path | None, split: str,
-    live: bool, output: Path | None, **asked: Any,
+    method: str, dataset: str, data_root: Path | None, split: str, live: bool, output: Path | None, **asked: Any
 ) -> None:  # fmt: skip
     """Train a method and write its weights, curves and training record.
 
@@ -87,19 +97,24 @@ def command(
 
     card = methods[method]
     preset, _ = card.preset(asked.pop("preset"))
+    target = {name: asked.pop(name) for name in _OF_TARGET}
+    _check_target(target)
+    if card.fit and (target["target"] or target["target_root"] or asked["codec"]):
+        raise UsageError(f"method '{method}' is fitted to labels: leave out --target, --target-root and --codec")
     recipe = None if card.fit else _recipe(card, preset, asked)  # wrong names first, data later
     with ExitStack() as stack:
         root = _drawn(stack, dataset, split, data_root, asked["seed"]) if live else data_root
         data = open_dataset(dataset, split, root=root)
-        another = open_dataset(target or dataset, split, root=target_root) if target or target_root else None
+        another, boxes = _target(target, dataset, split)
         folder = output or Path("trained") / f"{method}-{preset}-seed{asked['seed']}"
         if recipe is None:
             weights: Path | None = _fit(card, data, folder)
         else:
-            weights = _train(card, preset, data, folder, recipe, target=another, **asked)
+            weights = _train(card, preset, data, folder, recipe, target=another, target_boxes=boxes, **asked)
     if weights is not None:
         click.echo(weights)
-        note(f"use it: harness eval --method {method} --preset {preset} --weights {weights}")
+        reading = f" --codec {asked['codec']}" if asked["codec"] else ""
+        note(f"use it: harness eval --method {method} --preset {preset} --weights {weights}{reading}")
 
 
 def _recipe(card: MethodCard, preset: str, asked: dict[str, Any]) -> Recipe:
@@ -110,6 +125,34 @@ def _recipe(card: MethodCard, preset: str, asked: dict[str, Any]) -> Recipe:
     changes["frozen"] = asked.pop("freeze") or None
     followed = open_recipe(asked.pop("recipe") or card.recipe(preset))
     return replace(followed, **{key: value for key, value in changes.items() if value is not None})
+
+
+def _check_target(given: dict[str, Any]) -> None:
+    """Raise UsageError for options about a target that is not there, or about boxes that are not."""
+    if not given["target"] and not given["target_root"]:
+        for name in ("target_split", "target_boxes", "target_min_box_score"):
+            if given[name] is not None:
+                option = f"--{name}".replace("_", "-")
+                raise UsageError(f"{option} is about a target: name it with --target or --target-root, or leave it out")
+    if given["target_min_box_score"] is not None and given["target_boxes"] is None:
+        raise UsageError("--target-min-box-score is about --target-boxes FILE: give both, or leave it out")
+
+
+def _target(given: dict[str, Any], dataset: str, split: str) -> tuple[DataSet | None, Boxes | None]:
+    """The data set of another look and the boxes of a detector's file for it; nothing where none is named."""
+    from harness.boxes import boxes_from_file
+    from harness.datasets import open_dataset
+
+    if not given["target"] and not given["target_root"]:
+        return None, None
+    try:
+        data = open_dataset(given["target"] or dataset, given["target_split"] or split, root=given["target_root"])
+    except DataError as problem:
+        raise DataError(str(problem).replace("--data-root", "--target-root")) from None
+    if given["target_boxes"] is None:
+        return data, None
+    least = {} if given["target_min_box_score"] is None else {"minimum_score": given["target_min_box_score"]}
+    return data, boxes_from_file(given["target_boxes"], data, unlabelled=True, **least)
 
 
 def _drawn(stack: ExitStack, dataset: str, split: str, data_root: Path | None, seed: int) -> Path:

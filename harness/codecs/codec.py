@@ -86,11 +86,12 @@ def build_codec(preset: Preset) -> Codec:
     return codecs[preset.codec](size=preset.crop.size, **preset.codec_options)
 
 
-def read_as(preset: Preset, name: str) -> Preset:
+def read_as(preset: Preset, name: str, *, activation: str | None = None) -> Preset:
     """The preset with its outputs read by another codec of the same form.
 
-    What the network was trained with stays: how cells lie on the input, sigma, activation; what only the reading
-    concerns is the other codec's own. Raises UsageError for an unknown codec or one of another form.
+    What the network was trained with stays: how cells lie on the input, sigma, activation (the preset's, unless its
+    weights are known to be of another); what only the reading concerns is the other codec's own. Raises UsageError for
+    an unknown codec or one of another form.
     """
     if name == preset.codec:
         return preset
@@ -106,5 +107,5 @@ def read_as(preset: Preset, name: str) -> Preset:
     if "geometry" in understood:
         kept["geometry"] = trained.geometry
     if "activation" in understood:
-        kept["activation"] = getattr(trained, "activation", "none")
+        kept["activation"] = activation or getattr(trained, "activation", "none")
     return replace(preset, codec=name, codec_options=kept)

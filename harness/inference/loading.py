@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import torch
 
 from harness.codecs import Codec, build_codec, read_as
+from harness.codecs.maps import Activation
 from harness.errors import UsageError, WeightsError
 from harness.grouping import Grouping, build_grouping
 from harness.inference.control import backbone_of
@@ -40,7 +42,8 @@ def load_method(
 ) -> Ready:
     """Build a method by name and load its weights: those of the preset unless others are named.
 
-    `codec` reads the outputs otherwise than the preset does, where both are of one form; `outputs` "backbone" leaves
+    `codec` reads the outputs otherwise than the preset does, where both are of one form, as logits where the weights
+    learned them so; `outputs` "backbone" leaves
     of the method its backbone on the key frame. Raises UsageError for an unknown name or preset or a codec that does
     not fit, WeightsError where weights are missing or do not fit.
     """
@@ -61,6 +64,8 @@ def load_method(
         )
     if source is not None and source != RANDOM:
         loaded = load(module, source)
+        if codec and loaded.codec == codec and loaded.activation in get_args(Activation):
+            chosen = read_as(card.preset(preset)[1], codec, activation=loaded.activation)
     module.eval().to(memory_format=torch.channels_last)  # convolutions run up to twice as fast on the CPU so
     digest = loaded.sha256 if loaded else None
     ready = Loaded(card, preset_name, chosen, module, reader(chosen), digest)

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from harness.boxes import Boxes
+from harness.datasets.images import images_fingerprint
 from harness.datasets.sequences import DataSet
 from harness.errors import UsageError
 from harness.training.adaptation import Adversary, disparity, scale_gradient, scale_of
@@ -18,6 +20,7 @@ from harness.training.checkpoint import Stateful
 from harness.training.losses import losses
 from harness.training.recipe import Adaptation
 from harness.training.samples import collect, reach_of
+from harness.training.target import boxes_alone
 from harness.training.trainer import Trainer, in_clips
 
 __all__ = ["AdaptingTrainer", "adapting"]
@@ -31,7 +34,8 @@ class AdaptingTrainer(Trainer):
     """
 
     target: Stream = field(kw_only=True)
-    target_fingerprint: str = field(kw_only=True)
+    target_identity: dict[str, Any] = field(kw_only=True)
+    target_facts: dict[str, Any] = field(kw_only=True)
     adversary: Adversary = field(kw_only=True)
 
     @property
@@ -46,7 +50,12 @@ class AdaptingTrainer(Trainer):
 
     def identity(self, dataset: DataSet, start: Path | None) -> dict[str, Any]:
         """What must not change between the start of a training and its resumption."""
-        return {**super().identity(dataset, start), "target": self.target_fingerprint}
+        return {**super().identity(dataset, start), **self.target_identity}
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the record says beside the identity."""
+        return {**super().facts, **self.target_facts, "target_samples": len(self.target.samples)}
 
     def _learn(self, number: int, batch: Batch) -> torch.Tensor:
         """Learn from the source; then lead the adversary astray on the target; then bring it back by the features."""
@@ -105,10 +114,11 @@ class AdaptingTrainer(Trainer):
 _HEAD = "final_layer."
 
 
-def adapting(trainer: Trainer, target: DataSet) -> AdaptingTrainer:
+def adapting(trainer: Trainer, target: DataSet, boxes: Boxes | None = None) -> AdaptingTrainer:
     """The trainer with a target beside its source: the people of a data set whose joints are not looked at.
 
-    Raises UsageError for a network without the two parts, and for what RegDA is not made for here.
+    Where they are, `boxes` say, or else those of the target's labels. Raises UsageError for a network without the two
+    parts, and for what RegDA is not made for here; DataError for a target without boxes.
     """
     method, recipe = trainer.method, trainer.recipe
     module = method.module
@@ -121,15 +131,34 @@ def adapting(trainer: Trainer, target: DataSet) -> AdaptingTrainer:
         )
     if trainer.team.size > 1 or recipe.precision != "fp32" or recipe.clip_norm is not None:
         raise UsageError("adaptation runs in one process, in fp32 and without clip_norm; change the recipe")
-    samples = collect(target, method.preset, minimum_joints=0, reach=reach_of(recipe.augmentation, method.preset.crop))
+    people = boxes_alone(target, boxes)
+    samples = collect(people, method.preset, minimum_joints=0, reach=reach_of(recipe.augmentation, method.preset.crop))
     assert isinstance(trainer.learned, Stream)  # noqa: S101
     stream = replace(trainer.learned, samples=samples, seed=trainer.seed + 1)
     torch.manual_seed(trainer.seed + 1)
     adversary = Adversary(final.in_channels, final.out_channels).to(trainer.device)
     known = {name: getattr(trainer, name) for name in Trainer.__dataclass_fields__}
-    made = AdaptingTrainer(**known, target=stream, target_fingerprint=target.fingerprint, adversary=adversary)
+    made = AdaptingTrainer(
+        **known, target=stream, target_identity=_identity(target, boxes), adversary=adversary,
+        target_facts={
+            "target_dataset": target.name,
+            "target_split": target.split,
+            "target_boxes_from": "labels" if boxes is None else boxes.source,
+        },
+    )  # fmt: skip
     made.optimiser.add_param_group(_group(adversary, made))
     return made
+
+
+def _identity(target: DataSet, boxes: Boxes | None) -> dict[str, Any]:
+    """What a training takes from its target; where no label file tells, that is the images and the boxes."""
+    if boxes is None:
+        return {"target": target.fingerprint}
+    return {
+        "target": target.fingerprint,
+        "target_images": images_fingerprint(target),
+        "target_boxes": boxes.sha256,
+    }
 
 
 def _group(adversary: Adversary, trainer: Trainer) -> dict[str, Any]:

@@ -78,7 +78,9 @@ def coordinate_loss(
     Raises UsageError for targets without places: the codec has to be dsnt.
     """
     if targets.places is None:
-        raise UsageError("DSNT's losses compare places, which targets of codec 'dsnt' alone have; train with it")
+        raise UsageError(
+            "DSNT's losses compare places, which targets of codec 'dsnt' alone have; train with it (--codec)"
+        )
     maps = outputs.flatten(2).softmax(-1).view_as(outputs)
     weights, grid = targets.weights, (outputs.shape[-1], outputs.shape[-2])
     loss = distance(expected_cells(maps), targets.places, grid)

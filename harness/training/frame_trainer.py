@@ -48,8 +48,11 @@ class FrameTrainer(Trainer):
         seed: int,
         device: torch.device,
         team: Team = ALONE,
+        codec: str | None = None,
     ) -> FrameTrainer:
-        """Build the network, collect the frames and set some of their sequences apart."""
+        """Build the network, collect the frames and set some of their sequences apart; no `codec` reads them."""
+        if codec:
+            raise UsageError(f"method '{card.name}' takes whole frames, which no codec reads; leave out --codec")
         check_recipe(recipe)
         check_precision(recipe.precision, device)
         if recipe.loss not in frame_losses:

@@ -78,6 +78,9 @@ class Keeper:
     def about(self, scored: Scored) -> dict[str, Any]:
         """What the weights file says of itself."""
         named = {key: self.identity[key] for key in ("method", "preset", "dataset", "split", "fingerprint", "seed")}
+        method = self.trainer.method
+        if (codec := method.preset.codec) != method.card.presets[method.preset_name].codec:
+            named |= {"codec": codec, "activation": method.preset.codec_options.get("activation")}
         return {**named, "step": self.trainer.progress.step, "held_out_pckh": round(scored.pckh or 0.0, 6)}
 
     def finish(self) -> Trained:
@@ -98,6 +101,7 @@ class Keeper:
         trainer, state = self.trainer, self.trainer.progress
         return {
             **self.identity,
+            **trainer.facts,
             "harness": __version__,
             "versions": {"torch": torch.__version__, "numpy": np.__version__},
             "environment": to_plain(describe_environment()),

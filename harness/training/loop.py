@@ -10,6 +10,7 @@ from time import perf_counter
 import numpy as np
 import torch
 
+from harness.boxes import Boxes
 from harness.datasets.sequences import DataSet
 from harness.errors import HarnessError, UsageError
 from harness.inference.loaded import choose_device
@@ -21,6 +22,7 @@ from harness.training.keeper import Keeper, Scored, Trained
 from harness.training.recipe import Recipe
 from harness.training.recipes import open_recipe
 from harness.training.start import start_from
+from harness.training.target import boxes_alone
 from harness.training.team import join_team
 from harness.training.trainer import Trainer
 from harness.weights import find_weights
@@ -62,6 +64,8 @@ def train(
     checkpoint_seconds: float = 60.0,
     progress: Callable[[Report], None] | None = None,
     target: DataSet | None = None,
+    target_boxes: Boxes | None = None,
+    codec: str | None = None,
 ) -> Trained:
     """Train a preset of a method on a split; give one budget of `seconds`, `epochs` or `steps`, or a recipe has one.
 
@@ -70,7 +74,8 @@ def train(
     where they fit). In `out` lie last.safetensors, best.safetensors (by held-out PCKh), record.json, log.csv and
     checkpoint.pt; with `resume` an unfinished training there goes on, to the same curve. Under torchrun the processes
     share every batch, and the first evaluates and writes. A recipe with `adaptation` takes the people of `target`
-    beside, and no label of theirs. Raises UsageError, DataError or WeightsError.
+    beside, and no label of theirs; `target_boxes` say where they are, or else the boxes of the target's labels. Raises
+    UsageError, DataError or WeightsError. `codec` is what the network learns to be read by, where not the preset's.
     """
     recipe = recipe or open_recipe(card.recipe(card.preset(preset)[0]))
     if (seconds, epochs, steps) == (None, None, None):
@@ -85,10 +90,14 @@ def train(
     team = join_team(chosen, recipe.batch_size)
     if (recipe.adaptation is None) != (target is None):
         raise UsageError("a recipe with adaptation and a target (--target-root) belong together; give both or neither")
-    kind = FrameTrainer if isinstance(card.preset(preset)[1], WholeFramePreset) else Trainer
-    trainer = kind.make(card, preset, dataset, recipe, seed, chosen, team)
+    if target_boxes is not None and target is None:
+        raise UsageError("target_boxes are of a target; give both or neither")
     if target is not None:
-        trainer = adapting(trainer, target)
+        boxes_alone(target, target_boxes)  # a target without boxes is told before the source is read
+    kind = FrameTrainer if isinstance(card.preset(preset)[1], WholeFramePreset) else Trainer
+    trainer = kind.make(card, preset, dataset, recipe, seed, chosen, team, codec)
+    if target is not None:
+        trainer = adapting(trainer, target, target_boxes)
     if start is not None:
         start_from(trainer.method.module, start, prefix=start_prefix)
     trainer.ready()

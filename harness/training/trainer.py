@@ -24,6 +24,7 @@ from harness.training.checkpoint import Progress, Stateful
 from harness.training.held_out import average_precision, held_out_sequences, percent_correct
 from harness.training.losses import StatesLoss, check_loss, in_single_precision, losses, outputs_for
 from harness.training.optimiser import make_optimiser, set_rate, set_training
+from harness.training.reading import learned_as
 from harness.training.recipe import Recipe, check_recipe, plain_recipe
 from harness.training.samples import Samples, collect, reach_of
 from harness.training.schedule import learning_rate
@@ -61,11 +62,16 @@ class Trainer:
         seed: int,
         device: torch.device,
         team: Team = ALONE,
+        codec: str | None = None,
     ) -> Trainer:
-        """Build the network, collect the samples and set some of their sequences apart."""
+        """Build the network, collect the samples and set some of their sequences apart.
+
+        The network learns to be read by `codec`, by default the preset's.
+        """
         check_recipe(recipe)
         check_precision(recipe.precision, device)
         preset_name, chosen = card.preset(preset)
+        chosen = learned_as(chosen, codec, loss=recipe.loss) if codec else chosen
         torch.manual_seed(seed)
         module = card.build(chosen.options).to(device=device, memory_format=torch.channels_last)
         if not any(True for _ in module.parameters()):
@@ -117,6 +123,11 @@ class Trainer:
             "recipe": plain_recipe(self.recipe),
             "start": hashlib.sha256(start.read_bytes()).hexdigest() if start else None,
         }
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the record says beside the identity."""
+        return {"codec": self.method.preset.codec}
 
     def learn_mode(self) -> None:
         """Training mode for what is not frozen."""

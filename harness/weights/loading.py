@@ -28,13 +28,19 @@ _COCO_NOTE = "trained on COCO: its channels 1 and 2 are the eyes, read as head_b
 
 @dataclass(frozen=True)
 class LoadedWeights:
-    """What was loaded: manifest name ("" for a file given by path), file, hash, recognised source, a note or ""."""
+    """What was loaded: manifest name ("" for a file given by path), file, hash, recognised source, a note or "".
+
+    `codec` is what the weights learned to be read by, where they say that it is not their preset's, and `activation`
+    what their outputs then are; "" where they do not say.
+    """
 
     name: str
     path: Path
     sha256: str
     source: str
     note: str = ""
+    codec: str = ""
+    activation: str = ""
 
 
 def load(module: nn.Module, source: str | Path, *, sha256: str | None = None) -> LoadedWeights:
@@ -51,7 +57,10 @@ def load(module: nn.Module, source: str | Path, *, sha256: str | None = None) ->
     key_map = recognise(state, key_sources(module), known=module.state_dict())
     _fill(module, *_renamed(state, key_map, path), path, key_map)
     recognised = _OWN if _OWN in metadata else key_map.source
-    return LoadedWeights(entry.name if entry else "", path, digest, recognised, _note(path, entry))
+    said = _about(metadata)
+    return LoadedWeights(
+        entry.name if entry else "", path, digest, recognised, _note(path, entry), said["codec"], said["activation"]
+    )
 
 
 def key_sources(module: nn.Module) -> tuple[KeyMap, ...]:
@@ -159,6 +168,16 @@ def _fill(
 
 def _both_names(theirs: str, ours: str) -> str:
     return ours if theirs == ours else f"{theirs} (here {ours})"
+
+
+def _about(metadata: Mapping[str, str]) -> dict[str, str]:
+    """What a file says of its codec; nothing where that is no text, or anything else is wrong with it."""
+    try:
+        said = json.loads(metadata.get(_OWN, "{}"))
+    except ValueError:
+        said = None
+    found = said if isinstance(said, dict) else {}
+    return {key: value if isinstance(value := found.get(key), str) else "" for key in ("codec", "activation")}
 
 
 def _note(path: Path, entry: WeightsEntry | None) -> str:
