@@ -96,6 +96,15 @@ class StudyAnswers:
     #: By arm, how near its joints lie, in the order of `ERRORS`; of arms in questions that ask for it.
     errors: Mapping[str, tuple[Bounded, ...]] = field(default_factory=dict)
 
+    def by_chance(self, answer: Answer, arm: str) -> bool:
+        """Whether an arm of one run is compared with other weights: no spread of seeds says what chance did."""
+
+        def weights(name: str) -> set[str | None]:
+            return {run.record.weights.sha256 if run.record.weights else None for run in self.runs[name]}
+
+        others = [each.baseline for each in answer.headline if each.arm == arm]
+        return len(self.runs[arm]) == 1 and any(weights(arm) != weights(name) for name in others)
+
 
 def answer_study(
     study: Study, runs: Sequence[StoredRun], store: DrawStore, *, missing_ok: bool = False
@@ -126,14 +135,16 @@ def answer_study(
 
 
 def verdict(low: float, high: float, *, margin: float = 0.0) -> str:
-    """ "yes" where the interval lies above -margin, else "no" where it lies below 0, else "not shown".
+    """ "yes" where the interval lies above -margin, "no" where it lies below it, else "not shown".
 
-    >>> verdict(0.2, 1.1), verdict(-1.1, -0.2), verdict(-0.4, 0.3), verdict(-0.4, 0.3, margin=0.5)
-    ('yes', 'no', 'not shown', 'yes')
+    >>> verdict(0.2, 1.1), verdict(-1.1, -0.2), verdict(-0.4, 0.3)
+    ('yes', 'no', 'not shown')
+    >>> verdict(-0.4, -0.1, margin=0.5), verdict(-0.9, -0.4, margin=0.5), verdict(-0.9, -0.6, margin=0.5)
+    ('yes', 'not shown', 'no')
     """
     if math.isnan(low):
         return NOT_SHOWN
-    return YES if low > -margin else NO if high < 0 else NOT_SHOWN
+    return YES if low > -margin else NO if high < -margin else NOT_SHOWN
 
 
 def costs_of(runs: Sequence[StoredRun]) -> Costs:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from harness.boxes import NO_BOXES
 from harness.errors import HarnessError
 from harness.report.comparable import ground_of, machine_of
 from harness.report.formats import render
@@ -58,6 +59,11 @@ def study_markdown(found: StudyAnswers, figures: Mapping[str, str]) -> str:
     blocks = [f"# {study.title}"]
     blocks += [study.intro.strip()] if study.intro else []
     blocks += ["| Question | Answer |\n|:--|:--|\n" + "\n".join(_in_short(found, each) for each in found.answers)]
+    if any(found.by_chance(each, arm) for each in found.answers for arm in each.verdicts):
+        blocks.append(
+            f"{_ONE} One training: the interval is about which sequences were filmed, and chance in training is in "
+            "none. Take differences of a point or two as open."
+        )
     if "overview" in figures:
         blocks.append(f"![Every question at its headline]({figures['overview']})")
     for answer in found.answers:
@@ -85,6 +91,10 @@ def study_rows(found: StudyAnswers) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
+#: Marks an answer that rests on one training.
+_ONE = "¹"
+
+
 def _in_short(found: StudyAnswers, answer: Answer) -> str:
     anchor = answer.question.name.lower()
     return f"| [{answer.question.ask}](#{anchor}) | {_summary(found, answer)} |"
@@ -96,10 +106,15 @@ def _summary(found: StudyAnswers, answer: Answer) -> str:
     by_verdict: dict[str, list[str]] = {}
     for arm, verdict in answer.verdicts.items():
         said = f"**{verdict}**" if answer.firm(arm) else f"{verdict}, but not after Holm"
-        by_verdict.setdefault(said, []).append(found.study.title_of(arm))
+        by_verdict.setdefault(said, []).append(
+            found.study.title_of(arm) + (_ONE if found.by_chance(answer, arm) else "")
+        )
+    place = place_named(answer.question.headline).title
+    where = "" if answer.question.headline == "overall" else f" ({place})"
     if len(answer.verdicts) == 1:
-        return next(iter(by_verdict))
-    return "; ".join(f"{said} ({' · '.join(names)})" for said, names in by_verdict.items())
+        only = next(iter(answer.verdicts))
+        return next(iter(by_verdict)) + (_ONE if found.by_chance(answer, only) else "") + where
+    return "; ".join(f"{said} ({' · '.join(names)})" for said, names in by_verdict.items()) + where
 
 
 def _question(found: StudyAnswers, answer: Answer, figure: str | None) -> list[str]:
@@ -166,14 +181,17 @@ def _arm_table(found: StudyAnswers, answer: Answer) -> Table:
         }
         cells |= {"seeds": len(found.runs[name]), "spread": _spread(values.get(places[0])), **_cost_cells(costs)}
         rows.append(Row(found.study.title_of(name), cells, facts={"arm": name}))
-    caption = (
-        "half within: pixels of the image within which half of all annotated joints are placed; PCKh@0.1: percent of "
-        "them within a tenth of a head. A joint that is not found counts as far off.",
-    )  # fmt: skip
-    return Table(
-        "AP of the arms, percent", columns, (Section("", tuple(rows)),), caption if answer.question.errors else (),
-        first="Arm",
-    )  # fmt: skip
+    caption = []
+    if answer.question.errors:
+        caption.append(
+            "half within: pixels of the image within which half of all annotated joints are placed; PCKh@0.1: percent "
+            "of them within a tenth of a head. A joint that is not found counts as far off."
+        )
+    if len({run.record.boxes.source == NO_BOXES for name in names for run in found.runs[name]}) > 1:
+        caption.append(
+            "Costs are of one person's crop, and of a whole frame with everybody in it where there are no boxes."
+        )
+    return Table("AP of the arms, percent", columns, (Section("", tuple(rows)),), tuple(caption), first="Arm")
 
 
 def _difference_table(found: StudyAnswers, answer: Answer) -> Table:
@@ -196,10 +214,11 @@ def _difference_table(found: StudyAnswers, answer: Answer) -> Table:
         )
         for each in answer.compared
     ]  # fmt: skip
-    margin = answer.question.margin
-    rule = f"yes: the interval lies above {-margin:g}" if margin else "yes: the interval lies above 0"
-    count = len(answer.compared)
-    caption = (f"{rule}; no: below 0; else not shown. p corrected by Holm over the {count} answers of this question.",)
+    line, count = -answer.question.margin or 0, len(answer.compared)
+    caption = (
+        f"yes: the interval lies above {line:g}; no: below it; else not shown. p corrected by Holm over the {count} "
+        "answers of this question.",
+    )
     return Table("Paired differences, points of AP", columns, (Section("", tuple(rows)),), caption, first="Compared")
 
 

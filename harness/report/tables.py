@@ -166,7 +166,8 @@ def cost_table(records: Sequence[RunRecord]) -> Table:
         *(Column(stage, f"{stage} s", digits=1) for stage in stages),
     )  # fmt: skip
     notes = (
-        "Multiply-adds of one clip (papers call them FLOPs); clips per second and seconds by stage over the whole job.",
+        "Multiply-adds of one clip (papers call them FLOPs); clips per second and seconds by stage over the whole job. "
+        "A clip is one person's; where there are no boxes, a frame with everybody in it.",
         "Rules that look at no pixel are ranked by AP alone.",
     )
     caption = (*_grounds(tuple(sections)), *notes, *footnotes(records, speeds=True))
