@@ -97,7 +97,7 @@ def outputs_for(name: str) -> tuple:
 
     if name.startswith("associative"):
         return some(2, 34, 16, 16), some(2, 17, 32, 32)
-    if name == "centre_offsets":
+    if name.startswith("centre_offsets"):
         return some(2, 18, 16, 16), some(2, 34, 16, 16)
     leaves = some(2, 2, 5, 2), some(2, 2, 5, 4), some(2, 5, 20, 18), some(2, 5, 20, 2)
     return FrameAnswers(leaves[0], leaves[1].sigmoid(), leaves[2], leaves[3].sigmoid())
