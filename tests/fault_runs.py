@@ -15,10 +15,10 @@ import torch
 from harness.cli import run
 
 #: Eight batches or so in four sequences: short, and with something to write all the time.
-COMMAND = (
-    "eval", "--method", "hrnet", "--weights", "random", "--dataset", "synthtrack-smoke", "--split", "train",
-    "--batch-size", "4", "--no-plots", "--no-floor",
-)  # fmt: skip
+_SHORT = ("--dataset", "synthtrack-smoke", "--split", "train", "--batch-size", "4", "--no-plots", "--no-floor")
+COMMAND = ("eval", "--method", "hrnet", "--weights", "random", *_SHORT)
+#: The same of whole frames; the shipped weights find two people a frame, random ones as many as are asked for.
+FRAMES = ("eval", "--method", "higher_hrnet", *_SHORT)
 
 
 def outcome(results: Path) -> tuple[dict, list[bytes], list[str]]:
@@ -37,14 +37,17 @@ SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(["torch", "harness.evaluate", "harness.cli.eval", "harness.report", "baselines"])
 
 
-def in_child(results: Path, *, die_at_rename: int | None = None, after: bool = False) -> BaseProcess:
-    """Start the command in a process of its own; it may kill itself at its n-th rename, before or after it."""
-    child = SERVER.Process(target=_body, args=(results, die_at_rename, after, os.environ["HARNESS_CACHE"]))
+def in_child(
+    results: Path, *, command: tuple[str, ...] = COMMAND, die_at_rename: int | None = None, after: bool = False
+) -> BaseProcess:
+    """Start a command in a process of its own; it may kill itself at its n-th rename, before or after it."""
+    asked = (*command, "--results", str(results))
+    child = SERVER.Process(target=_body, args=(asked, die_at_rename, after, os.environ["HARNESS_CACHE"]))
     child.start()
     return child
 
 
-def _body(results: Path, die_at_rename: int | None, after: bool, cache: str) -> None:
+def _body(asked: tuple[str, ...], die_at_rename: int | None, after: bool, cache: str) -> None:
     os.setsid()
     os.environ["HARNESS_CACHE"] = cache
     torch.set_num_threads(1)
@@ -61,23 +64,23 @@ def _body(results: Path, die_at_rename: int | None, after: bool, cache: str) -> 
         return found
 
     Path.replace = dying
-    os._exit(run([*COMMAND, "--results", str(results)]))
+    os._exit(run(list(asked)))
 
 
-def finished(results: Path) -> float:
-    """Run the command to its end in a child; the seconds it took."""
+def finished(results: Path, *, command: tuple[str, ...] = COMMAND) -> float:
+    """Run a command to its end in a child; the seconds it took."""
     started = time.perf_counter()
-    child = in_child(results)
+    child = in_child(results, command=command)
     child.join(300)
     assert child.exitcode == 0
     return time.perf_counter() - started
 
 
-def ranks(results: Path, count: int = 2, restarts: int = 2) -> subprocess.Popen:
-    """Start the command under torchrun."""
+def ranks(results: Path, count: int = 2, restarts: int = 2, *, command: tuple[str, ...] = COMMAND) -> subprocess.Popen:
+    """Start a command under torchrun."""
     return subprocess.Popen(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count),
-         "--max-restarts", str(restarts), "-m", "harness", *COMMAND, "--results", str(results)],
+         "--max-restarts", str(restarts), "-m", "harness", *command, "--results", str(results)],
         env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 

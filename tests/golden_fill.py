@@ -98,3 +98,15 @@ def model_golden(name: str) -> Any:
     if not path.is_file():
         pytest.skip(f"{path} is not here")
     return np.load(path)
+
+
+def frame_golden(name: str, part: str, *, folder: str = "whole_frame") -> Any:
+    """The golden npz of whole frames that holds a part (the start of its entries); skips without it.
+
+    tests/data has some whole files and parts of others, the smallest that tell; the shared folder has all.
+    """
+    own = Path(__file__).parent / "data" / "whole_frame" / name
+    for archive in (np.load(path) for path in (own, shared("golden", folder, name)) if path.is_file()):
+        if any(entry.startswith(part) for entry in archive.files):
+            return archive
+    return pytest.skip(f"{part} of {name} is not here")

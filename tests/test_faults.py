@@ -24,22 +24,30 @@ def unbroken(smoke_val, tmp_path_factory):
     return expected, seconds
 
 
-def killed_at(results, seconds):
-    child = fault_runs.in_child(results)
+@pytest.fixture(scope="module")
+def unbroken_frames(smoke_val, tmp_path_factory):
+    """The same of a method that takes whole frames."""
+    results = tmp_path_factory.mktemp("unbroken_frames")
+    seconds = fault_runs.finished(results, command=fault_runs.FRAMES)
+    return fault_runs.outcome(results), seconds
+
+
+def killed_at(results, seconds, **how):
+    child = fault_runs.in_child(results, **how)
     time.sleep(seconds)
     if child.is_alive():
         os.killpg(child.pid, signal.SIGKILL)
     child.join(300)
 
 
-def killed_at_rename(results, number, after):
-    child = fault_runs.in_child(results, die_at_rename=number, after=after)
+def killed_at_rename(results, number, after, **how):
+    child = fault_runs.in_child(results, die_at_rename=number, after=after, **how)
     child.join(300)
     return child.exitcode == -signal.SIGKILL
 
 
-def check(results, unbroken):
-    fault_runs.finished(results)
+def check(results, unbroken, **how):
+    fault_runs.finished(results, **how)
     assert fault_runs.outcome(results) == unbroken[0]
 
 
@@ -55,6 +63,13 @@ def test_killed_writer(unbroken, tmp_path, number, after):
     check(tmp_path, unbroken)
 
 
+@pytest.mark.long
+@pytest.mark.parametrize(("number", "after"), [(1, True), (4, False), (6, True)])
+def test_killed_writer_of_whole_frames(unbroken_frames, tmp_path, number, after):
+    assert killed_at_rename(tmp_path, number, after, command=fault_runs.FRAMES)
+    check(tmp_path, unbroken_frames, command=fault_runs.FRAMES)
+
+
 def test_what_a_kill_after_the_record_leaves_is_cleared(unbroken, tmp_path):
     fault_runs.finished(tmp_path)
     (folder,) = tmp_path.glob("*/*/*")
@@ -67,6 +82,14 @@ def test_what_a_kill_after_the_record_leaves_is_cleared(unbroken, tmp_path):
 def test_killed_process_group_at_random(unbroken, tmp_path, seed):
     killed_at(tmp_path, random.Random(seed).uniform(0.02, 1.1) * unbroken[1])
     check(tmp_path, unbroken)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(5))
+def test_killed_process_group_at_random_on_whole_frames(unbroken_frames, tmp_path, seed):
+    command = fault_runs.FRAMES
+    killed_at(tmp_path, random.Random(seed).uniform(0.02, 1.1) * unbroken_frames[1], command=command)
+    check(tmp_path, unbroken_frames, command=command)
 
 
 @pytest.mark.long

@@ -1,11 +1,13 @@
 """The command under torchrun: the same record from any number of ranks, also where one of them dies."""
 
+import io
 import os
 import random
 import signal
 import time
 
 import fault_runs
+import pandas as pd
 import pytest
 from torch.distributed import TCPStore
 
@@ -19,18 +21,26 @@ def alone(smoke_val, tmp_path_factory):
     return fault_runs.outcome(results)
 
 
+@pytest.fixture(scope="module")
+def frames_alone(smoke_val, tmp_path_factory):
+    """The same of a method that takes whole frames."""
+    results = tmp_path_factory.mktemp("frames_alone")
+    fault_runs.finished(results, command=fault_runs.FRAMES)
+    return fault_runs.outcome(results)
+
+
 def ended(started):
     _, said = started.communicate(timeout=500)
     assert started.returncode == 0, said
     return said
 
 
-def killed_rank(results, rank, delay, *, at_work=False):
+def killed_rank(results, rank, delay, *, at_work=False, command=fault_runs.COMMAND):
     """Start two ranks and kill one; -1 kills all of them with torchrun itself, and the command is given again.
 
     It dies `delay` seconds after both have begun, or, `at_work`, after sequences began to be handed out.
     """
-    started = fault_runs.ranks(results)
+    started = fault_runs.ranks(results, command=command)
     until = time.monotonic() + 120
     while len(fault_runs.descendants(started.pid)) < 2 and time.monotonic() < until:
         time.sleep(0.02)
@@ -42,7 +52,7 @@ def killed_rank(results, rank, delay, *, at_work=False):
         os.kill(process, signal.SIGKILL)
     if rank < 0:
         started.communicate()
-        started = fault_runs.ranks(results)
+        started = fault_runs.ranks(results, command=command)
     ended(started)
 
 
@@ -67,6 +77,32 @@ def test_a_restart_counts_from_the_beginning(monkeypatch):
         assert list(join_ranks().named("job").shared([[2], [0], [1]])) == [2, 0, 1]
         assert not list(join_ranks().named("job").shared([[2], [0], [1]]))
     join_ranks.cache_clear()
+
+
+def test_two_ranks_go_on_with_whole_frames_where_one_process_was_killed(frames_alone, tmp_path):
+    """Both in one test, as starting processes is what takes time; each alone is among the long ones."""
+    record, (predictions,), _ = frames_alone
+    assert record["boxes"]["source"] == "none" and len(pd.read_parquet(io.BytesIO(predictions))) > 24  # persons
+    child = fault_runs.in_child(tmp_path, command=fault_runs.FRAMES, die_at_rename=3)
+    child.join(300)
+    assert child.exitcode == -signal.SIGKILL
+    assert len(list(tmp_path.rglob("unfinished/0*.parquet"))) == 2  # of four sequences
+    ended(fault_runs.ranks(tmp_path, command=fault_runs.FRAMES))
+    assert fault_runs.outcome(tmp_path) == frames_alone
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("count", [1, 2])
+def test_any_number_of_ranks_finds_the_same_in_whole_frames(frames_alone, tmp_path, count):
+    ended(fault_runs.ranks(tmp_path, count, command=fault_runs.FRAMES))
+    assert fault_runs.outcome(tmp_path) == frames_alone
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("rank", [0, 1, -1])
+def test_a_rank_that_dies_at_work_on_whole_frames_is_replaced(frames_alone, tmp_path, rank):
+    killed_rank(tmp_path, rank, delay=0.3, at_work=True, command=fault_runs.FRAMES)
+    assert fault_runs.outcome(tmp_path) == frames_alone
 
 
 @pytest.mark.long

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from golden_fill import fill, filled_state, golden_input, read_json, shared, statistics
+from golden_fill import fill, filled_state, frame_golden, golden_input, read_json, statistics
 
 from baselines.dekr import Dekr
 from baselines.dekr import card as dekr_card
@@ -40,13 +40,6 @@ CASES = [
     for preset, content in methods[name].presets.items()
     if isinstance(content, WholeFramePreset)
 ]
-
-
-def golden(folder: str, name: str):
-    path = shared("golden", folder, name)
-    if not path.is_file():
-        pytest.skip(f"{path} is not here")
-    return np.load(path)
 
 
 def near(found: torch.Tensor, expected: np.ndarray, spread: float) -> None:
@@ -82,7 +75,7 @@ def test_a_fitted_frame_has_no_bars() -> None:
 
 
 def test_higher_hrnet_has_the_releases_names_and_size() -> None:
-    data = golden("whole_frame", "higherhrnet_w32_256.npz")
+    data = frame_golden("higherhrnet_w32_256.npz", "keys_shapes")
     with torch.device("meta"):
         module = HigherHRNet(32)
     assert [[key, list(value.shape)] for key, value in module.state_dict().items()] == read_json(data, "keys_shapes")
@@ -91,7 +84,7 @@ def test_higher_hrnet_has_the_releases_names_and_size() -> None:
 
 @pytest.mark.long
 def test_higher_hrnet_equals_the_release_flip_test_included() -> None:
-    data, module = golden("whole_frame", "higherhrnet_w32_256.npz"), fill(HigherHRNet(32))
+    data, module = frame_golden("higherhrnet_w32_256.npz", "output0"), fill(HigherHRNet(32))
     clips = golden_input(1, 3, 256, 256)[:, None]
     with torch.inference_mode():
         outputs, mirrored = module(clips), module(clips.flip(-1))
@@ -118,7 +111,7 @@ def filled_dekr() -> Dekr:
 
 
 def test_dekr_has_the_releases_names_and_size() -> None:
-    data = golden("whole_frame", "dekr_w32_256.npz")
+    data = frame_golden("dekr_w32_256.npz", "keys_shapes")
     with torch.device("meta"):
         module = Dekr(32)
     assert [[key, list(value.shape)] for key, value in module.state_dict().items()] == read_json(data, "keys_shapes")
@@ -127,8 +120,8 @@ def test_dekr_has_the_releases_names_and_size() -> None:
 
 @pytest.mark.long
 def test_dekr_equals_the_release_flip_test_included() -> None:
-    data, module = golden("whole_frame", "dekr_w32_256.npz"), filled_dekr()
-    flipped, clips = golden("whole_frame", "dekr_flip.npz"), golden_input(1, 3, 192, 256)[:, None]
+    data, module = frame_golden("dekr_w32_256.npz", "heatmap"), filled_dekr()
+    flipped, clips = frame_golden("dekr_flip.npz", "heatmap"), golden_input(1, 3, 192, 256)[:, None]
     with torch.inference_mode():
         heatmaps, offsets = module(golden_input(1, 3, 256, 256)[:, None])
         maps, places = pose_maps(Pass(1.0, module(clips), module(CentreOffsets().mirror(clips))), FLIP)
@@ -159,7 +152,7 @@ def test_dekr_goes_to_mmpose_and_back(source) -> None:
 
 
 def test_prtr_of_a_crop_equals_the_release() -> None:
-    data, module = golden("seed002", "prtr_two_stage.npz"), JointQueries(2048)
+    data, module = frame_golden("prtr_two_stage.npz", "logits", folder="seed002"), JointQueries(2048)
     ours = [[key, list(value.shape)] for key, value in module.state_dict().items()]
     assert sorted(ours) == sorted(read_json(data, "keys_shapes"))
     fill(module)
@@ -180,7 +173,10 @@ def test_prtr_of_a_crop_equals_the_release() -> None:
 
 
 def test_prtr_end_to_end_equals_the_notebook() -> None:
-    data, module = golden("seed002", "prtr_sequential.npz"), PersonQueries([32, 64], queries=20, hidden=256, layers=1)
+    data, module = (
+        frame_golden("prtr_sequential.npz", "crop", folder="seed002"),
+        PersonQueries([32, 64], queries=20, hidden=256, layers=1),
+    )
     theirs = {key: tuple(shape) for key, shape in read_json(data, "keys_shapes")}
     ours = {key: tuple(value.shape) for key, value in module.state_dict().items()}
     assert {key: theirs.get(key) for key in ours} == ours

@@ -24,7 +24,8 @@ __all__ = ["Batch", "Batches", "Stream", "plain_batch"]
 class Batch:
     """`crops` (B,T,H,W,3) uint8; `joints` (B,J,2) px of the crop; `weights` (B,J); `gain`, `bias` (B,3) of 0..1 values.
 
-    `centre`, `scale` (B,2) say which region was cut.
+    `centre`, `scale` (B,2) say which region was cut. Of whole frames alone: `counted` (B,H,W) px that count, None for
+    all of them, and `areas` (B,P) px2 of people's boxes in the image.
     """
 
     crops: NDArray[np.uint8]
@@ -34,6 +35,8 @@ class Batch:
     bias: NDArray[np.float32]
     centre: NDArray[np.float32]
     scale: NDArray[np.float32]
+    counted: NDArray[np.bool_] | None = None
+    areas: NDArray[np.float32] | None = None
 
 
 class Batches(Protocol):

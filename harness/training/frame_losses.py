@@ -14,8 +14,8 @@ from harness.registry import Registry, load_plugins
 from harness.training.frame_targets import FrameTargets, gaussians, heatmaps_of_all, offset_targets
 
 __all__ = [
-    "FrameLoss", "centre_offset_loss", "embedding_loss", "frame_losses", "offset_loss", "pull_push",
-    "register_frame_loss",
+    "FrameLoss", "centre_offset_loss", "embedding_loss", "frame_losses", "heatmap_loss", "heatmap_weights",
+    "offset_loss", "pull_push", "register_frame_loss",
 ]  # fmt: skip
 
 #: outputs of the network, everyone in the frames -> scalar.
@@ -47,12 +47,23 @@ def pull_push(tags: torch.Tensor, known: torch.Tensor, *, kind: str = "exp") -> 
     return pull, push * (people > 1)
 
 
+def heatmap_weights(wanted: torch.Tensor, counted: torch.Tensor | None, *, background: float) -> torch.Tensor:
+    """(B,J,h,w) what cells count: 1 near a joint, `background` elsewhere, 0 where not `counted` (B,1,h,w)."""
+    weights = torch.where(wanted > 0, 1.0, background)
+    return weights if counted is None else weights * counted
+
+
+def heatmap_loss(maps: torch.Tensor, wanted: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Squared error times the weights, its mean over all cells, of no weight too (whole_frame.md 2.9)."""
+    return ((maps - wanted).square() * weights).mean()
+
+
 def embedding_loss(
     outputs: Any, targets: FrameTargets, *, factor: float = 1e-3, sigma: float = 2.0, background: float = 1.0
 ) -> torch.Tensor:
     """HigherHRNet's: squared error of the heatmaps of both levels, and pull and push of the coarse one's tags.
 
-    Cells where there is no joint count as much as `background` says.
+    Cells where there is no joint count as much as `background` says, ignored ones for nothing; tags count everywhere.
     """
     total: torch.Tensor = outputs[0].new_zeros(())
     joints = outputs[1].shape[1]
@@ -60,8 +71,8 @@ def embedding_loss(
         grid = maps.shape[3], maps.shape[2]
         cells, _ = targets.on_grid(grid)
         wanted = heatmaps_of_all(cells, targets.known, grid, sigma=sigma)
-        weight = torch.where(wanted > 0, 1.0, background)
-        total = total + ((maps[:, :joints] - wanted).square() * weight).mean()
+        weights = heatmap_weights(wanted, targets.counted_on(grid), background=background)
+        total = total + heatmap_loss(maps[:, :joints], wanted, weights)
     coarse = outputs[0]
     cells, known = targets.on_grid((coarse.shape[3], coarse.shape[2]))
     place = torch.where(known[..., None], cells, 0).long()
@@ -79,11 +90,12 @@ def offset_loss(offsets: torch.Tensor, wanted: torch.Tensor, weights: torch.Tens
 
 
 def centre_offset_loss(
-    outputs: Any, targets: FrameTargets, *, factor: float = 0.03, background: float = 0.1, least_side: float = 0.0
+    outputs: Any, targets: FrameTargets, *, factor: float = 0.03, background: float = 0.1, least_area: float = 0.0
 ) -> torch.Tensor:
     """DEKR's: squared error of the heatmaps of joints and centres, background counting less, and of the offsets.
 
-    A centre is the mean of the known joints; people whose extent is below `least_side` px have none.
+    A centre is the mean of the known joints; people whose box in the image is below `least_area` px2 have none, and so
+    no offsets. What is ignored counts for nothing in the heatmaps; offsets, which only people have, count everywhere.
     """
     heatmaps, offsets = outputs
     grid = heatmaps.shape[3], heatmaps.shape[2]
@@ -95,14 +107,14 @@ def centre_offset_loss(
     extent = torch.where(known, cells, -torch.inf).amax(2) - low
     extent = torch.where(count[..., None] > 0, extent, 0)
     area = extent.square().sum(-1)
-    stride = targets.size[0] / grid[0]
-    whole = (area > 0) & (extent.amax(-1) * stride >= least_side)
+    whole = area > 0
+    if targets.areas is not None:
+        whole = whole & (targets.areas >= least_area)
     sigma = torch.cat([cells.new_full((cells.shape[2],), 2.0), cells.new_full((1,), 4.0)])
     everything = torch.cat([cells, centre[:, :, None]], dim=2)
     shown = torch.cat([targets.known, whole[..., None]], dim=2)
     wanted = gaussians(everything, shown, grid, sigma=sigma)
-    weight = torch.where(wanted > 0, 1.0, background)
-    error: torch.Tensor = ((heatmaps - wanted).square() * weight).mean()
+    error = heatmap_loss(heatmaps, wanted, heatmap_weights(wanted, targets.counted_on(grid), background=background))
     people = (cells, inside, centre, torch.where(whole, area, 0))
     made = [
         offset_targets(joints, there, middles, areas, grid)
@@ -116,3 +128,5 @@ register_frame_loss("associative_embedding", embedding_loss)
 #: Ours, for minutes of training: maps that are nearly empty everywhere stay so where every cell counts alike.
 register_frame_loss("associative_embedding_quick", partial(embedding_loss, factor=1e-2, background=0.05))
 register_frame_loss("centre_offsets", centre_offset_loss)
+#: The release's on COCO, where people below 32 x 32 px have no centre; here the box stands for the person's area.
+register_frame_loss("centre_offsets_coco", partial(centre_offset_loss, least_area=32.0**2))

@@ -18,17 +18,32 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class FrameTargets:
-    """Everyone in B frames: `joints` (B,P,J,2) px of an input of `size` (width, height), `known` (B,P,J) bool."""
+    """Everyone in B frames: `joints` (B,P,J,2) px of an input of `size` (width, height), `known` (B,P,J) bool.
+
+    `counted` (B,H,W) bool: px of the input that count, None for all; `areas` (B,P) px2 of boxes in the images.
+    """
 
     joints: torch.Tensor
     known: torch.Tensor
     size: tuple[int, int]
+    counted: torch.Tensor | None = None
+    areas: torch.Tensor | None = None
 
     def on_grid(self, grid: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
         """Joints in cells of a grid of (width, height) over the input, and which are known and on it."""
         cells = self.joints * (self.joints.new_tensor(grid) / self.joints.new_tensor(self.size))
         inside = ((cells >= 0) & (cells < cells.new_tensor(grid))).all(dim=-1)
         return cells, self.known & inside
+
+    def counted_on(self, grid: tuple[int, int]) -> torch.Tensor | None:
+        """(B,1,h,w) which cells count, as the px of the input under each says; None for all of them."""
+        if self.counted is None:
+            return None
+        columns, rows = (
+            torch.arange(cells, device=self.counted.device) * length // cells
+            for cells, length in zip(grid, self.size, strict=True)
+        )
+        return self.counted[:, None, rows[:, None], columns]
 
 
 def heatmaps_of_all(cells: torch.Tensor, known: torch.Tensor, grid: tuple[int, int], *, sigma: float) -> torch.Tensor:

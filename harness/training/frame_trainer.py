@@ -67,7 +67,7 @@ class FrameTrainer(Trainer):
         torch.manual_seed(seed)
         module = card.build(chosen.options).to(device=device, memory_format=torch.channels_last)
         method = Loaded(card, preset_name, chosen, module, reader(chosen))
-        samples = collect_frames(dataset, minimum_joints=recipe.minimum_joints)
+        samples = collect_frames(dataset, minimum_joints=recipe.minimum_joints, masked=recipe.masked)
         places = held_out_sequences(len(dataset), recipe.held_out)
         apart = np.isin(samples.sequence, places)
         if apart.all() or not apart.any():
@@ -109,8 +109,11 @@ class FrameTrainer(Trainer):
     def _loss(self, batch: Batch) -> torch.Tensor:
         """This process's share of the loss."""
         clips = in_clips(self.method, batch, self.device)
-        known = torch.from_numpy(batch.weights).to(self.device) > 0
-        targets = FrameTargets(torch.from_numpy(batch.joints).to(self.device), known, self.method.preset.crop.size)
+        joints, weights = (torch.from_numpy(part).to(self.device) for part in (batch.joints, batch.weights))
+        counted, areas = (
+            None if part is None else torch.from_numpy(part).to(self.device) for part in (batch.counted, batch.areas)
+        )
+        targets = FrameTargets(joints, weights > 0, self.method.preset.crop.size, counted, areas)
         half = HALVES.get(self.recipe.precision)
         with torch.autocast(self.device.type, dtype=half, enabled=half is not None):
             outputs = in_single_precision(self.method.module(clips))

@@ -73,6 +73,7 @@ class Recipe:
     this times that of the layer above. `undecayed`: parts of names without weight decay, beside vectors, which have
     none. `precision`: what forward and backward compute in. `average`: decay of a moving average of the weights, which
     is then what is evaluated and shipped. `adaptation` takes unlabelled pictures of another look beside the labelled.
+    `masked`, of whole frames: ignore regions and people who are no targets count for nothing in the heatmaps.
     """
 
     loss: str = "spatial_cross_entropy"
@@ -97,6 +98,7 @@ class Recipe:
     precision: str = "fp32"
     average: float | None = None
     adaptation: Adaptation | None = None
+    masked: bool = False
 
 
 def check_recipe(recipe: Recipe) -> None:

@@ -78,6 +78,8 @@ class Trainer:
             raise UsageError(f"method '{card.name}' has no parameters that gradients could train")
         method = Loaded(card, preset_name, chosen, module, build_codec(chosen))
         check_loss(recipe.loss, module, method.codec.form)
+        if recipe.masked:
+            raise UsageError(f"method '{card.name}' takes boxes: a recipe's masked is for whole frames; leave it out")
         optimiser = make_optimiser(module, recipe, card.layer_of)
         reach = reach_of(recipe.augmentation, chosen.crop)
         samples = collect(dataset, chosen, minimum_joints=recipe.minimum_joints, reach=reach)
