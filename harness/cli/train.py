@@ -188,6 +188,11 @@ def _train(
     """Train and draw the curves; nothing comes of the processes beside the first."""
     from harness.training import train
 
+    if recipe.frozen and options.get("start") is None:
+        note(
+            f"note: {', '.join(recipe.frozen)} of {card.name} stays at random values: the recipe freezes it; start from "
+            "trained ones with --start (`harness weights list` has some)"
+        )
     given = (minutes, epochs, steps) != (None, None, None)
     seconds = 60 * minutes if minutes is not None else None if given or recipe.epochs is not None else 600.0
     with training_bar(f"{card.name} ({preset})") as tell:
