@@ -190,8 +190,8 @@ def _train(
 
     if recipe.frozen and options.get("start") is None:
         note(
-            f"note: {', '.join(recipe.frozen)} of {card.name} stays at random values: the recipe freezes it; start from "
-            "trained ones with --start (`harness weights list` has some)"
+            f"note: {', '.join(recipe.frozen)} of {card.name} stays at random values, since the recipe freezes it; "
+            "start from trained ones with --start (`harness weights list` has some)"
         )
     given = (minutes, epochs, steps) != (None, None, None)
     seconds = 60 * minutes if minutes is not None else None if given or recipe.epochs is not None else 600.0
