@@ -47,9 +47,10 @@ def changed_images(root: Path) -> frozenset[str] | None:
 
 def _digest_of_list(card: Path) -> str | None:
     try:
-        return orjson.loads(card.read_bytes()).get("images_sha256")
+        stated = orjson.loads(card.read_bytes()).get("images_sha256")
     except (OSError, AttributeError, orjson.JSONDecodeError):  # not drawn by this generator
         return None
+    return None if stated is None else str(stated)
 
 
 def _digest(path: Path) -> str:
