@@ -146,9 +146,9 @@ class RunRecord:
     `created` is UTC, `2026-01-31T12:00:00Z`; `weights` is None for methods without any, `inference` for
     predictions that came from elsewhere; `scoring` are the facts that
     the scorer gave (compat, tie counts); `request` holds whatever else was asked and changes the numbers (a probe,
-    scoring switches); `findings` what a probe found besides, its rows
-    below "rows"; `repeatability` what changes rounding, with the spread that was measured. `label` is what the
-    user calls the run, and says nothing of how it was made: neither `id` nor digest depends on it. `id` is
+    scoring switches); `findings` what a probe found besides, its rows below "rows", and as "maps_sha256" the hash of
+    features kept beside the record; `repeatability` what changes rounding, with the spread that was measured. `label`
+    is what the user calls the run, and says nothing of how it was made: neither `id` nor digest depends on it. `id` is
     `<method>-<preset>-<key>`.
     """
 
@@ -227,7 +227,7 @@ def dump_record(record: RunRecord) -> str:
     short: dict[str, Any] = {**document, "scores": "@scores@"}
     if not document["findings"]:
         del short["findings"], document["findings"]  # as in records from before there were any
-    elif "rows" in document["findings"]:
+    elif isinstance(document["findings"].get("rows"), list):
         lists["rows"] = document["findings"]["rows"]
         short["findings"] = {**document["findings"], "rows": "@rows@"}
     document["digest"] = short["digest"] = digest_of(document)

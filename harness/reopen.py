@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from harness.datasets import DataSet, datasets, open_dataset
-from harness.datasets.fingerprint import file_sha256
 from harness.datasets.images import images_fingerprint, missing_images
 from harness.errors import DataError, UsageError, WeightsError
 from harness.predictions import Predictions, read_parquet
 from harness.records import RunRecord
 from harness.scoring import Scores
 from harness.scoring.standard import SLICES, score_run
-from harness.weights import find_weights
+from harness.weights import find_weights, weights
 
-__all__ = ["images_now", "reopen", "rescorer", "same_sequences", "weights_path"]
+__all__ = ["fitting", "images_now", "looked_at", "reopen", "rescorer", "same_sequences", "weights_path"]
 
 
 def reopen(record: RunRecord, root: Path | None = None) -> DataSet | None:
@@ -28,22 +27,28 @@ def reopen(record: RunRecord, root: Path | None = None) -> DataSet | None:
 
 
 def images_now(record: RunRecord, dataset: DataSet, predictions: Path | None) -> str | None:
-    """The fingerprint of a run's images as they are, None where they are not at hand or were not looked at.
+    """The fingerprint of a run's images as they are, None for a run that has none or whose sequences are not known.
 
-    Only the sequences of the stored `predictions` count. Embedded data are drawn anew on each machine: where that came
-    out otherwise than for the record, None too.
+    Only the sequences of the stored `predictions` count. Raises DataError that names the first missing image.
     """
-    expected = record.dataset.images_fingerprint
-    if expected is None or predictions is None or not predictions.is_file():
+    own = looked_at(record, dataset, predictions)
+    if own is None:
+        return None
+    missing = [frame for frames in missing_images(own).values() for frame in frames]
+    if missing:
+        name, first = f"{dataset.name} {dataset.split}", own.image_path(missing[0])
+        raise DataError(f"{len(missing)} of {own.frame_count} images of {name} are missing, the first: {first}")
+    return images_fingerprint(own)
+
+
+def looked_at(record: RunRecord, dataset: DataSet, predictions: Path | None) -> DataSet | None:
+    """The sequences whose images a run looked at: None where it looked at none, or which they were is not known."""
+    if record.dataset.images_fingerprint is None or predictions is None or not predictions.is_file():
         return None
     try:
-        own = same_sequences(dataset, read_parquet(predictions), predictions)
-    except DataError:  # which sequences the run looked at cannot be known any more
+        return same_sequences(dataset, read_parquet(predictions), predictions)
+    except DataError:  # damaged predictions or labels, which are findings of their own
         return None
-    if sum(map(len, missing_images(own).values())) == own.frame_count:
-        return None
-    found = images_fingerprint(own)
-    return None if found != expected and datasets[record.dataset.name].prepare is not None else found
 
 
 def rescorer(dataset: DataSet) -> Callable[[RunRecord, Path], Scores]:
@@ -75,17 +80,29 @@ def same_sequences(dataset: DataSet, predictions: Predictions, path: Path) -> Da
     return replace(dataset, sequences=tuple(named[name] for name in predictions.sequence_names))
 
 
-def weights_path(record: RunRecord, given: tuple[Path, ...] = ()) -> Path | None:
-    """The file that a record's weights were loaded from, be it `given` by that name; None where it is not at hand.
+def weights_path(record: RunRecord, given: Mapping[Path, str] | None = None) -> Path | None:
+    """Where the file lies, or should, that a record's weights were loaded from; None where it is not at hand.
 
-    Of several given by that name it is the one with the record's sha256, else the first.
+    Of the `given` files (path -> sha256) it is one with the record's sha256, else the first of its name; then the
+    file that the manifest names, which is at hand where it is shipped, even if somebody removed it.
     """
     if record.weights is None:
         return None
-    if own := [path for path in given if record.weights.name in (path.name, str(path))]:
-        digest = record.weights.sha256.removeprefix("sha256:")
-        return next((path for path in own[1:] if path.is_file() and file_sha256(path) == digest), own[0])
+    if own := fitting(record, given or {}):
+        return own[0]
+    name = record.weights.name
     try:
-        return find_weights(record.weights.name)[0]
-    except (UsageError, WeightsError):
+        return find_weights(name)[0]
+    except UsageError:
         return None
+    except WeightsError:
+        return weights[name].path if name in weights and not weights[name].url else None
+
+
+def fitting(record: RunRecord, given: Mapping[Path, str]) -> list[Path]:
+    """The weights files (path -> sha256) that a record may mean, by their content first, then by their name."""
+    if record.weights is None:
+        return []
+    digest, name = record.weights.sha256.removeprefix("sha256:"), record.weights.name
+    same = [path for path, found in given.items() if found == digest]
+    return same + [path for path in given if path not in same and name in (path.name, str(path))]

@@ -8,7 +8,7 @@ import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,9 +17,12 @@ from typing import Any
 from harness.errors import CheckError, DataError, HarnessError, UsageError, listed
 from harness.records import PredictionsFile, RunRecord, digest_of, dump_record, parse_record
 
-__all__ = ["RECORD_FILE", "Problem", "Results", "StoredRun", "file_sha256", "read_run", "write_atomically"]
+__all__ = ["MAPS_FILE", "RECORD_FILE", "Problem", "Results", "StoredRun", "file_sha256", "read_run", "write_atomically"]
 
 RECORD_FILE = "record.json"
+
+#: Features of a few clips for pictures, beside the record of an alignment probe; their hash is in its findings.
+MAPS_FILE = "alignment.npz"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@-]*")
 
@@ -90,18 +93,32 @@ class Results:
         return read_run(folder)
 
     def relabel(self, run: StoredRun, label: str) -> StoredRun:
-        """The run under another label, rewritten where it lies; nothing else of it changes.
+        """The run under another label, rewritten where it lies; CheckError for a record that was edited."""
+        return self.amend(run, lambda record: replace(record, label=label))
 
-        Raises CheckError for a record that was edited, which a new digest would vouch for.
+    def amend(
+        self, run: StoredRun, change: Callable[[RunRecord], RunRecord], *, maps: bytes | None = None
+    ) -> StoredRun:
+        """The run with its record changed, rewritten where it lies, and with new `maps` beside it where given.
+
+        `change` is given the record as it is now, with the folder locked. Raises CheckError for a record that was
+        edited, which a new digest would vouch for.
         """
-        with _locked(run.folder):
-            now = read_run(run.folder)
-            if now.document.get("digest") != digest_of(now.document):
-                raise CheckError(
-                    f"{run.folder / RECORD_FILE} was edited after it was written, and is not labelled anew; "
-                    "run it again with --overwrite always"
-                )
-            write_atomically(run.folder / RECORD_FILE, dump_record(replace(now.record, label=label)).encode())
+        try:
+            with _locked(run.folder):
+                now = read_run(run.folder)
+                if now.document.get("digest") != digest_of(now.document):
+                    raise CheckError(
+                        f"{run.folder / RECORD_FILE} was edited after it was written, and gets no new digest; "
+                        "run it again with --overwrite always"
+                    )
+                changed = change(now.record)
+                if maps is not None:
+                    write_atomically(run.folder / MAPS_FILE, maps)
+                if changed != now.record:
+                    write_atomically(run.folder / RECORD_FILE, dump_record(changed).encode())
+        except OSError as error:
+            raise HarnessError(f"{run.folder}: cannot store the run ({error.strerror or error})") from None
         return read_run(run.folder)
 
     def scan(self) -> tuple[list[StoredRun], list[Problem]]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError, listed
 from harness.records import RunRecord, digest_of
-from harness.results import StoredRun, file_sha256
+from harness.results import MAPS_FILE, StoredRun, file_sha256
 from harness.scoring.scores import Scores
 from harness.typed_json import to_plain
 
@@ -23,7 +23,10 @@ _KEY = ("protocol", "metric", "slice", "joint")
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is not what the record says: `check` is record, predictions, scores, weights, data or images."""
+    """One thing that is not what the record says.
+
+    `check` is record, predictions, weights, data, images, maps (those beside a record of alignment) or scores.
+    """
 
     check: str
     message: str
@@ -52,22 +55,26 @@ def verify(
     *,
     rescore: Rescore | None = None,
     weights: Path | None = None,
-    fingerprint: str | None = None,
-    images: str | None = None,
+    fingerprint: str | HarnessError | None = None,
+    images: str | HarnessError | None = None,
+    absent: Mapping[str, str] | None = None,
 ) -> Verification:
     """Compare a run with its record: every check whose material is at hand.
 
     `rescore` recomputes the scores from the predictions file, which must come out equal in every bit; `weights` is the
-    weights file, `fingerprint` that of the labels and `images` that of the images as they are now. What is not given is
-    listed as skipped.
+    weights file, `fingerprint` that of the labels and `images` that of the images as they are now, or the error for
+    which they cannot be had though they should be there: that is a finding. What is not given is listed as skipped;
+    `absent` says by check why that is.
     """
-    record = run.record
+    record, why = run.record, absent or {}
     checks: dict[str, Iterable[Finding] | str] = {"record": _check_record(run)}
     checks["predictions"] = _check_predictions(run)
     checks["weights"] = _check_weights(record, weights)
-    checks["data"] = _check_data(record, fingerprint)
+    checks["data"] = _check_data(record, fingerprint, why.get("data"))
     if record.dataset.images_fingerprint is not None:
-        checks["images"] = _check_images(record, images)
+        checks["images"] = _check_images(record, images, why.get("images"))
+    if "maps_sha256" in record.findings or (run.folder / MAPS_FILE).exists():
+        checks["maps"] = _check_maps(run)
     checks["scores"] = _check_scores(run, rescore)
     made = {name: list(result) for name, result in checks.items() if not isinstance(result, str)}
     skipped = tuple(f"{name}: {result}" for name, result in checks.items() if isinstance(result, str))
@@ -90,12 +97,7 @@ def _check_predictions(run: StoredRun) -> Iterable[Finding] | str:
     path, stored = run.predictions_path, run.record.predictions
     if path is None or stored is None:
         return "the record names no predictions"
-    if not path.is_file():
-        return [Finding("predictions", f"{path} is missing")]
-    found = file_sha256(path)
-    if found == stored.sha256:
-        return []
-    return [Finding("predictions", f"{path} changed: expected {stored.sha256}, found {found}")]
+    return _check_file("predictions", path, stored.sha256)
 
 
 def _check_weights(record: RunRecord, weights: Path | None) -> Iterable[Finding] | str:
@@ -103,26 +105,44 @@ def _check_weights(record: RunRecord, weights: Path | None) -> Iterable[Finding]
         return "the method has none"
     if weights is None:
         return f"{record.weights.name} is not at hand"
-    if not weights.is_file():
-        return [Finding("weights", f"{weights} is missing")]
-    found = file_sha256(weights)
-    if _bare(found) == _bare(record.weights.sha256):
+    return _check_file("weights", weights, record.weights.sha256)
+
+
+def _check_maps(run: StoredRun) -> Iterable[Finding] | str:
+    stored = run.record.findings.get("maps_sha256")
+    if stored is None:
+        return f"the record has no hash of {MAPS_FILE}"
+    return _check_file("maps", run.folder / MAPS_FILE, str(stored))
+
+
+def _check_file(check: str, path: Path, expected: str) -> list[Finding]:
+    if not path.is_file():
+        return [Finding(check, f"{path} is missing")]
+    try:
+        found = file_sha256(path)
+    except OSError as problem:
+        return [Finding(check, f"{path} cannot be read ({problem.strerror or problem})")]
+    if _bare(found) == _bare(expected):
         return []
-    return [Finding("weights", f"{weights} changed: expected {record.weights.sha256}, found {found}")]
+    return [Finding(check, f"{path} changed: expected {expected}, found {found}")]
 
 
-def _check_data(record: RunRecord, fingerprint: str | None) -> Iterable[Finding] | str:
+def _check_data(record: RunRecord, fingerprint: str | HarnessError | None, why: str | None) -> Iterable[Finding] | str:
     if fingerprint is None:
-        return f"{record.dataset.name} is not at hand"
+        return why or f"{record.dataset.name} is not at hand"
+    if isinstance(fingerprint, HarnessError):
+        return [Finding("data", str(fingerprint))]
     if fingerprint == record.dataset.fingerprint:
         return []
     name = f"{record.dataset.name} {record.dataset.split}"
     return [Finding("data", f"labels of {name} changed: expected {record.dataset.fingerprint}, found {fingerprint}")]
 
 
-def _check_images(record: RunRecord, images: str | None) -> Iterable[Finding] | str:
+def _check_images(record: RunRecord, images: str | HarnessError | None, why: str | None) -> Iterable[Finding] | str:
     if images is None:
-        return f"those of {record.dataset.name} are not at hand, or drawn anew and other than the record's"
+        return why or f"those of {record.dataset.name} are not at hand"
+    if isinstance(images, HarnessError):
+        return [Finding("images", str(images))]
     if images == record.dataset.images_fingerprint:
         return []
     name = f"{record.dataset.name} {record.dataset.split}"

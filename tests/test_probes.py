@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import torch
 from hand_scenes import sequence_of, standing
+from test_probes_report import change
+from test_records import make_record
 
 from harness.boxes import Boxes, boxes_from_truth
 from harness.clips import cut_clips
@@ -16,11 +18,14 @@ from harness.errors import UsageError
 from harness.inference import Asked, Loaded, Settings, predict_together
 from harness.methods import CropSpec, MethodCard, Preset
 from harness.probes import KINDS, probe_cards, probe_named
+from harness.probes.changes import with_rows
 from harness.probes.probe import key_places
 from harness.probes.studies import protocol_cells, study_cells, subject_named
 from harness.probes.subjects import Subject, generators, neighbour, true_people
 from harness.request import Request
+from harness.results import Results
 from harness.skeletons import POSETRACK15
+from harness.verify import verify
 
 FRAMES = 5
 
@@ -313,3 +318,32 @@ def test_probes_are_listed_and_a_study_needs_somebody(harness):
     assert harness("probe", "--kind", "time").code == 2
     nothing = harness("probe", "--kind", "keyframe", "--method", "higher_hrnet", "--no-control")
     assert nothing.code == 2 and "nothing of this can be asked" in nothing.err and "Traceback" not in nothing.err
+
+
+ASKED = ("--method", "mean_pose", "--dataset", "synthtrack-smoke", "--device", "cpu", "--probe", "boxes_jitter=0.1")
+
+
+def test_an_edited_record_gets_no_new_digest_from_a_probe(harness, tmp_path, smoke_val):
+    asked = ("probe", *ASKED, "--results", tmp_path, "--replicates")
+    assert harness(*asked, 100).code == 0
+    (path,) = [path for path in tmp_path.rglob("record.json") if "jitter" in path.read_text()]
+    kept = path.read_bytes()
+    document = json.loads(kept)
+    document["cost"]["seconds"] = {"forward": 0.001}
+    path.write_text(json.dumps(document))
+    answer = harness(*asked, 200)
+    assert answer.code == 5 and f"{path} was edited after it was written" in answer.err
+    assert json.loads(path.read_text()) == document and harness("verify", "--results", tmp_path).code == 5
+    path.write_bytes(kept)
+    assert harness(*asked, 200).code == 0 and harness("verify", "--results", tmp_path).code == 0
+    assert "200/4000" in path.read_text() and "100/4000" not in path.read_text()
+
+
+def test_rows_of_two_writers_are_both_kept(tmp_path):
+    store = Results(tmp_path)
+    run = store.save(make_record())
+    row = change("total", -2.0)
+    with_rows(store, run, [row], facts={"cell": "flip"})
+    both = with_rows(store, run, [row | {"what": "gap, flip"}])  # by whom the record was read before
+    assert [found["what"] for found in both.record.findings["rows"]] == ["change", "gap, flip"]
+    assert both.record.findings["cell"] == "flip" and verify(both).sound

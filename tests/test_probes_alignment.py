@@ -1,19 +1,27 @@
 """Alignment: measures of maps whose answers are known, and networks that say how they align."""
 
+import io
+import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from test_records import make_record
 from torch.nn.functional import grid_sample
 
 from harness.boxes import boxes_from_truth
 from harness.clips import cut_clips
 from harness.datasets import NO_TRACK, open_dataset
+from harness.errors import DataError
 from harness.methods import methods
 from harness.probes.alignment import alignment_rows
+from harness.probes.changes import with_rows
 from harness.probes.watching import Places, Watch, measures_at_joints, measures_of_maps, places_of
+from harness.report.probe_maps import read_maps
+from harness.results import MAPS_FILE, Results
+from harness.verify import verify
 
 GRID = (16, 12)
 
@@ -130,3 +138,72 @@ def test_offsets_of_the_global_step_say_where_it_reads():
         maps["before"][0], (places / torch.tensor([width - 1, height - 1]) * 2 - 1)[None], align_corners=True
     )
     torch.testing.assert_close(read, maps["after"][0], rtol=1e-3, atol=1e-3)
+
+
+def watched(tmp_path):
+    """A run with what an alignment probe left, maps and all."""
+    maps = {"0_crop": np.zeros((8, 6, 3), np.uint8), "0_key": np.ones((4, 3)), "0_gathered": np.ones((4, 3)),
+            "0_offsets": np.zeros((2, 4, 3))}  # fmt: skip
+    content = io.BytesIO()
+    np.savez_compressed(content, **maps)
+    store = Results(tmp_path / "results")
+    run = store.save(make_record(request={"probe": "alignment"}))
+    rows = [{"what": "alignment", "measure": "error", "bin": "all", "value": 1.0, "low": None, "high": None, "n": 9}]
+    return with_rows(store, run, rows, maps=content.getvalue())
+
+
+def flipped(data):
+    return data[: len(data) // 2] + bytes([data[len(data) // 2] ^ 255]) + data[len(data) // 2 + 1 :]
+
+
+DAMAGES = {
+    "halved": lambda data: data[: len(data) // 2],
+    "flipped": flipped,
+    "zeroed": lambda data: data[:60] + bytes(60) + data[120:],
+    "emptied": lambda data: b"",
+    "text": lambda data: b"no archive",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_maps_are_named_by_the_report_and_by_verify(harness, tmp_path, damage):
+    run = watched(tmp_path)
+    path = run.folder / MAPS_FILE
+    words = ("report", "probes", "--results", tmp_path / "results", "-o", tmp_path / "page")
+    assert harness(*words).code == 0 and (tmp_path / "page" / "features_hrnet_tiny.png").is_file()
+    checked = verify(run)
+    assert checked.sound and "maps" in checked.checked
+    path.write_bytes(DAMAGES[damage](path.read_bytes()))
+    answer = harness(*words)
+    assert answer.code == 3 and str(path) in answer.err and "Traceback" not in answer.err, answer.err
+    assert [finding.check for finding in verify(run).findings] == ["maps"]
+    path.unlink()
+    assert harness(*words).code == 0 and not verify(run).sound
+
+
+@pytest.mark.parametrize("arrays", [{}, {"key": np.ones((4, 3))}, {"0_key": np.ones(4)}, {"0_crop": np.ones((4, 3, 3))},
+                                    {"0_key": np.ones((4, 3)), "1_before": np.ones((4, 3))},
+                                    {"0_key": np.array(["a"])}])  # fmt: skip
+def test_other_arrays_than_maps_are_refused(tmp_path, arrays):
+    np.savez(tmp_path / MAPS_FILE, **arrays)
+    with pytest.raises(DataError, match=MAPS_FILE):
+        read_maps(tmp_path / MAPS_FILE)
+
+
+def test_maps_of_earlier_records_are_listed_as_not_checked(tmp_path):
+    run = watched(tmp_path)
+    store = Results(tmp_path / "earlier")
+    kept = {name: value for name, value in run.record.findings.items() if name != "maps_sha256"}
+    old = store.save(replace(run.record, findings=kept))
+    assert old.id == run.id and "maps" not in str(verify(old))
+    shutil.copy(run.folder / MAPS_FILE, old.folder)
+    assert verify(old).sound and "maps: the record has no hash of alignment.npz" in verify(old).skipped
+
+
+def test_a_file_that_ends_too_early_is_no_interruption(harness, monkeypatch):
+    def ends(*_):
+        raise EOFError("no data left in file")
+
+    monkeypatch.setattr("harness.cli.verify._chosen", ends)
+    answer = harness("verify")
+    assert answer.code == 1 and "no data left in file" in answer.err and "interrupted" not in answer.err

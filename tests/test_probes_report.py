@@ -11,8 +11,9 @@ from harness.report import probe_plots
 from harness.report.probe_page import gap_rows, probe_page
 from harness.report.probe_rows import alignments, probed, protocols
 from harness.report.probe_study import _figures
-from harness.results import StoredRun
+from harness.results import Results, StoredRun
 from harness.skeletons import GROUPS
+from harness.verify import verify
 
 START = 60.0
 
@@ -191,3 +192,46 @@ def test_too_few_videos_have_no_interval(sure):
     )
     page = probe_page(probed([record]), [], [])
     assert ("[+1.0, +3.0]" in page) is sure
+
+
+ROW = change("total", -2.0)
+ODD_ROWS = {
+    "a text": ("abc", "findings.rows: expected a list, found 'abc'"),
+    "a number": (7, "findings.rows: expected a list, found 7"),
+    "a list of numbers": ([7], "findings.rows[0]: expected an object, found 7"),
+    "no what": ([{"slice": "all"}], "findings.rows[0].what: expected a text, found None"),
+    "bare": ([ROW, {"what": "change"}], "findings.rows[1].against: missing; expected a text"),
+    "no slice": ([{k: v for k, v in ROW.items() if k != "slice"}], "findings.rows[0].slice: missing"),
+    "a text for a number": ([ROW | {"b": "60"}], "findings.rows[0].b: expected a number or null, found '60'"),
+    "true": ([ROW | {"difference": True}], "findings.rows[0].difference: expected a number or null, found True"),
+    "half an interval": ([ROW | {"low": None}], "findings.rows[0].low, .high: expected both or neither"),
+    "a bare gap": ([{"what": "gap, flip"}], "findings.rows[0].against: missing"),
+    "a bare alignment": ([{"what": "alignment"}], "findings.rows[0].measure: missing"),
+    "no total": ([change("Wrist", -2.0)], "findings.rows: no row 'total' of slice 'all'"),
+    "another kind": ([{"what": "weather"}], "findings.rows: none says what a probe changed"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("odd", ODD_ROWS)
+def test_odd_rows_are_one_line_with_run_and_row(harness, tmp_path, odd):
+    rows, said = ODD_ROWS[odd]
+    stored = Results(tmp_path).save(make_record(request={"probe": "key_blur=8"}, findings={"rows": rows}))
+    assert verify(stored).sound  # its digest is
+    answer = harness("report", "probes", "--results", tmp_path, "-o", tmp_path / "page")
+    assert answer.code == 3 and f"run {stored.id}: {said}" in answer.err and answer.err.count("\n") == 1, answer.err
+
+
+def test_values_that_are_not_known_leave_gaps():
+    nothing = dict.fromkeys(("a", "b", "difference", "low", "high", "p_holm"))
+    unknown = [change(name, 0.0) | nothing for name in (*GROUPS, "total")]
+    record = replace(run("key_blur=8", -3.0), findings={"rows": unknown})
+    page = probe_page(probed([record, run("support_frozen", -2.0)]), [], [])
+    assert "falls from" not in page and "key_blur=8" in page
+    probe_plots.dose_response(probed([record]))
+    (item,) = probed([replace(record, request={"probe": "key_blur=1-2"})])
+    assert (item.name, item.dose) == ("key_blur=1-2", 0.0)
+
+
+def test_a_slice_that_only_one_method_has_is_left_open():
+    one, other = time_runs()[0], run("support_frozen", -1.0, method="hmta")
+    assert probe_plots.gains(probed([one, other])).axes

@@ -317,6 +317,13 @@ def test_draws_are_kept_and_checked_against_the_record(tmp_path: Path, monkeypat
     monkeypatch.setattr(DrawStore, "_drawn", lambda *_, **__: pytest.fail("computed again"))
     again = store.get(run, ["all"], replicates=50, seed=0)["all"]
     assert np.allclose(first.draws, again.draws, atol=1e-4) and again.sequences == 8
+    (path,) = (tmp_path / "draws").iterdir()
+    whole = path.read_bytes()
+    monkeypatch.setattr(DrawStore, "_drawn", lambda *_, **__: {"all": first})
+    for damaged in (b"", b"no archive", whole[: len(whole) // 2], whole[:60] + bytes(60) + whole[120:]):
+        path.write_bytes(damaged)
+        assert store.get(run, ["all"], replicates=50, seed=0)["all"].sequences == 8
+        assert path.read_bytes() == whole  # drawn again
     tampered = replace(record, scores=(replace(record.scores[-1], value=total + 1),))
     with pytest.raises(CheckError, match="from its predictions"):
         store.get(replace(run, record=tampered), ["all"], replicates=50, seed=0)

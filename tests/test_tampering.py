@@ -3,16 +3,21 @@
 import json
 import random
 import shutil
+from dataclasses import replace
 
 import pytest
 from fuzzing import VALUES
 
 from harness.datasets import open_dataset
+from harness.datasets.synthtrack import cache_folder
+from harness.datasets.synthtrack.drawn import LIST_FILE
+from harness.datasets.synthtrack.presets import CARD_FILE
 from harness.errors import DataError
+from harness.records import WeightsUsed
 from harness.reopen import rescorer
 from harness.results import Results, read_run
 from harness.verify import verify
-from harness.weights import find_weights
+from harness.weights import find_weights, weights
 
 WHOLE = ("eval", "--method", "hrnet", "--dataset", "synthtrack-smoke", "--limit", "1", "--no-plots", "--no-floor")
 
@@ -79,9 +84,93 @@ def test_every_change_of_a_file_is_named(harness, place, file, damage):
 def test_what_is_missing_is_named_too(harness, place):
     (folder,) = place.glob("results/*/*/*")
     next(folder.glob("predictions-*")).unlink()
-    (place / "mine.safetensors").unlink()
     answer = checked(harness, place)
-    assert answer.code == 5 and answer.out.count("is missing") == 2
+    assert answer.code == 5 and answer.out.count("is missing") == 1
+
+
+def test_named_weights_that_are_not_there_or_that_no_run_means_are_a_usage_error(harness, place):
+    other = shutil.copy(find_weights("fami-tiny")[0], place / "other.safetensors")
+    words = ("verify", "--results", place / "results", "--weights")
+    for wrong in (place / "none" / "mine.safetensors", other, place):
+        answer = harness(*words, wrong)
+        assert answer.code == 2 and str(wrong) in answer.err and not answer.out, answer.out
+    renamed = shutil.copy(place / "mine.safetensors", place / "renamed.safetensors")
+    assert "weights" in harness(*words, renamed).out.split("not checked")[0]
+
+
+def test_shipped_weights_that_were_removed_are_a_finding(harness, place, monkeypatch):
+    (run,) = Results(place / "results").scan()[0]
+    entry = replace(weights["hrnet-tiny"], folder=place / "nowhere")
+    Results(place / "shipped").save(
+        replace(run.record, weights=WeightsUsed("hrnet-tiny", f"sha256:{entry.sha256}")),
+        predictions=run.predictions_path,
+    )
+    assert harness("verify", "--results", place / "shipped").code == 0
+    monkeypatch.setitem(weights._items, "hrnet-tiny", entry)
+    answer = harness("verify", "--results", place / "shipped")
+    assert answer.code == 5 and f"weights: {entry.path} is missing" in answer.out
+    monkeypatch.setitem(weights._items, "hrnet-tiny", replace(entry, url="https://example.org/x"))
+    assert harness("verify", "--results", place / "shipped").code == 0  # a download that nobody made
+
+
+@pytest.fixture
+def own_cache_copy(smoke_val, tmp_path, monkeypatch):
+    """The root of the embedded data in a cache that a test may damage."""
+    root = cache_folder("smoke") / "val"
+    base = root.parents[4]
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
+    copy = tmp_path / "cache" / root.relative_to(base)
+    shutil.copytree(root, copy)
+    return copy
+
+
+def test_embedded_labels_that_cannot_be_read_are_a_finding(harness, place, own_cache_copy):
+    assert checked(harness, place).code == 0
+    label = next(own_cache_copy.glob("posetrack_data/val/*.json"))
+    for damage in ("halved", "emptied", "removed"):
+        whole = label.read_bytes()
+        DAMAGES[damage](label)
+        answer = checked(harness, place)
+        label.write_bytes(whole)
+        assert answer.code == 5 and "         data: " in answer.out, answer.out
+        assert damage == "removed" or str(label) in answer.out
+
+
+def test_an_embedded_picture_that_changed_since_it_was_drawn_is_a_finding(harness, place, own_cache_copy):
+    name = open_dataset("synthtrack-smoke", "val").sequences[0].name
+    pictures = sorted(own_cache_copy.glob(f"images/val/{name}/*"))
+    for damage in (flipped, halved, lambda path: path.unlink()):
+        whole = pictures[3].read_bytes()
+        damage(pictures[3])
+        answer = checked(harness, place)
+        pictures[3].write_bytes(whole)
+        assert answer.code == 5 and "images: 1 of " in answer.out and str(pictures[3]) in answer.out, answer.out
+    other = next(path for path in own_cache_copy.glob("images/val/*/*") if path.parent.name != name)
+    flipped(other)  # of a sequence that the run did not look at
+    assert checked(harness, place).code == 0
+    shutil.rmtree(own_cache_copy / "images")
+    assert checked(harness, place).code == 5
+
+
+def test_pictures_drawn_otherwise_than_for_the_record_are_not_compared(harness, place, own_cache_copy):
+    (run,) = Results(place / "results").scan()[0]
+    data = replace(run.record.dataset, images_fingerprint="sha256:" + "00" * 32)
+    Results(place / "results").save(replace(run.record, dataset=data), predictions=run.predictions_path)
+    answer = checked(harness, place)
+    assert answer.code == 0 and "not checked: images: those of synthtrack-smoke were drawn otherwise" in answer.out
+    card = own_cache_copy / CARD_FILE
+    known = json.loads(card.read_text())
+    assert known.pop("images_sha256")
+    card.write_text(json.dumps(known))
+    answer = checked(harness, place)
+    assert answer.code == 0 and "drawn by an earlier version" in answer.out
+
+
+def test_the_list_of_drawn_pictures_is_covered_too(harness, place, own_cache_copy):
+    for damage in (halved, lambda path: path.unlink()):
+        damage(own_cache_copy / LIST_FILE)
+        answer = checked(harness, place)
+        assert answer.code == 5 and str(own_cache_copy / LIST_FILE) in answer.out
 
 
 def test_every_value_of_a_record_is_covered(place):
@@ -146,6 +235,84 @@ def test_a_changed_label_file_is_named(harness, place, smoke_val, tmp_path):
     assert Results(tmp_path / "own").scan()[1] == []
 
 
+@pytest.fixture(scope="module")
+def own_made(made, smoke_val, tmp_path_factory):
+    """A data set of one's own in PoseTrack21's layout, and a run on it."""
+    from harness.cli import run
+
+    place = tmp_path_factory.mktemp("own")
+    shutil.copytree(smoke_val, place / "data")
+    words = ("--dataset", "posetrack21", "--data-root", place / "data", "--results", place / "results")
+    assert run([*map(str, (*WHOLE, *words))]) == 0
+    return place
+
+
+@pytest.fixture
+def own(own_made, tmp_path):
+    shutil.copytree(own_made, tmp_path / "own")
+    return tmp_path / "own"
+
+
+GONE = {
+    "a label file halved": ("data", lambda root: halved(next(root.glob("posetrack_data/val/*")))),
+    "a label file emptied": ("data", lambda root: next(root.glob("posetrack_data/val/*")).write_bytes(b"")),
+    "a label file of []": ("data", lambda root: next(root.glob("posetrack_data/val/*")).write_bytes(b"[]")),
+    "all labels removed": ("data", lambda root: shutil.rmtree(root / "posetrack_data")),
+    "no such root": ("data", shutil.rmtree),
+    "all images removed": ("images", lambda root: shutil.rmtree(root / "images")),
+    "an image removed": ("images", lambda root: sorted(root.glob("images/val/*/*"))[3].unlink()),
+}
+
+
+@pytest.mark.parametrize("what", GONE)
+def test_named_data_that_are_gone_or_unreadable_are_a_finding(harness, own, what):
+    verified = ("verify", "--results", own / "results", "--data-root", own / "data")
+    answer = harness(*verified)
+    assert answer.code == 0 and "not checked" not in answer.out
+    check, damage = GONE[what]
+    damage(own / "data")
+    answer = harness(*verified)
+    assert answer.code == 5 and f"         {check}: " in answer.out and str(own / "data") in answer.out, answer.out
+    answer = harness("verify", "--results", own / "results")
+    assert answer.code == 0 and "not checked: data: posetrack21 is not at hand" in answer.out
+
+
+def saved_for(store, run, name, **changes):
+    data = replace(run.record.dataset, name=name, **changes)
+    return store.save(replace(run.record, dataset=data), predictions=run.predictions_path)
+
+
+def test_a_root_is_named_for_the_data_sets_whose_labels_lie_in_it(harness, own):
+    store = Results(own / "results")
+    (run,) = store.scan()[0]
+    saved_for(store, run, "posetrack17", fingerprint="sha256:" + "00" * 32)
+    saved_for(store, run, "no-such-data", fingerprint="sha256:" + "00" * 32)
+    words = ("verify", "--results", own / "results", "--data-root")
+    answer = harness(*words, own / "data")
+    assert answer.code == 0, answer.out
+    assert "holds labels of posetrack21, and none of posetrack17" in answer.out
+    assert "no-such-data is not at hand" in answer.out
+    answer = harness(*words, own / "nowhere")
+    assert answer.code == 5 and answer.out.count("no such folder") == 2
+
+
+def test_labels_in_a_place_of_two_releases_are_those_of_the_one_they_fit(harness, own):
+    store, data = Results(own / "results"), own / "data"
+    (data / "annotations").mkdir()
+    (data / "posetrack_data" / "val").rename(data / "annotations" / "val")
+    (run,) = store.scan()[0]
+    run = replace(run, folder=run.folder.rename(own / "kept"))
+    found = open_dataset("posetrack21", "val", root=data).fingerprint
+    saved_for(store, run, "posetrack21", fingerprint=found)
+    saved_for(store, run, "posetrack18", fingerprint="sha256:" + "00" * 32)
+    words = ("verify", "--results", own / "results", "--data-root", data)
+    answer = harness(*words)
+    assert answer.code == 0 and "are those of posetrack21, not of posetrack18" in answer.out, answer.out
+    halved(next((data / "annotations/val").iterdir()))
+    answer = harness(*words)
+    assert answer.code == 5 and answer.out.count("         data: ") == 2  # whose they are is not known any more
+
+
 def test_of_weights_of_one_name_those_of_the_record_are_checked(harness, place):
     own, other = place / "mine.safetensors", place / "other" / "mine.safetensors"
     other.parent.mkdir()
@@ -154,5 +321,5 @@ def test_of_weights_of_one_name_those_of_the_record_are_checked(harness, place):
     for order in ((other, own), (own, other)):
         answer = harness(*words, *(word for path in order for word in ("--weights", path)))
         assert answer.code == 0, answer.out
-    answer = harness(*words, "--weights", other, "--weights", place / "none" / "mine.safetensors")
+    answer = harness(*words, "--weights", other)
     assert answer.code == 5 and f"{other} changed" in answer.out

@@ -104,7 +104,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except HarnessError as problem:
         click.echo(f"harness: {problem}", err=True)
         return problem.exit_code
-    except (click.Abort, KeyboardInterrupt):
+    except (click.Abort, KeyboardInterrupt) as stop:
+        if isinstance(stop.__cause__, EOFError):  # click takes a file that ends too early for somebody's control-D
+            click.echo(f"harness: a file ends before its content does ({stop.__cause__})", err=True)
+            return 1
         click.echo("harness: interrupted; the same command resumes where it stopped", err=True)
         return 130
     except BrokenPipeError:

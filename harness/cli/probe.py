@@ -142,6 +142,7 @@ def _dataset(shared: Request) -> Any:
 
 def _alignment(subjects: list[Request], store: Results, *, seed: int, overwrite: str, style: str) -> None:
     from harness.probes.alignment import measure_alignment
+    from harness.report.probe_rows import rows_of
 
     rows = []
     for subject in subjects:
@@ -149,7 +150,7 @@ def _alignment(subjects: list[Request], store: Results, *, seed: int, overwrite:
             run = measure_alignment(subject, store, seed=seed, overwrite=overwrite, progress=report)
         note(f"record: {run.folder / 'record.json'}")
         named = f"{run.record.method.name}:{run.record.method.preset}"
-        rows += [{"method": named, **row} for row in run.record.findings["rows"] if row["what"] == "alignment"]
+        rows += [{"method": named, **row} for row in rows_of(run.record) if row["what"] == "alignment"]
     emit_rows(rows if style in ("json", "csv") else _by_displacement(rows), style)
 
 

@@ -7,8 +7,7 @@ from pathlib import Path
 import click
 
 from harness.cli.options import data_root_option, results_option
-from harness.cli.output import note
-from harness.errors import CheckError, DataError, HarnessError, UsageError
+from harness.errors import CheckError, DataError, UsageError
 from harness.results import Problem, Results, StoredRun
 from harness.verify import Finding, Verification
 
@@ -18,14 +17,23 @@ __all__ = ["command"]
 @click.command("verify")
 @click.argument("runs", nargs=-1)
 @data_root_option
-@click.option("--weights", multiple=True, type=click.Path(path_type=Path),
+@click.option("--weights", multiple=True, type=click.Path(exists=True, dir_okay=False, path_type=Path),
               help="A weights file of your own that a run names. Repeatable.")  # fmt: skip
 @results_option
 def command(runs: tuple[str, ...], data_root: Path | None, weights: tuple[Path, ...], results: Path) -> None:
-    """Recompute hashes and scores of stored runs (all by default); exit code 5 when anything changed."""
+    """Recompute hashes and scores of stored runs (all by default); exit code 5 when anything changed.
+
+    What is embedded, shipped or named here, and is gone or cannot be read, counts as changed. A data root is named
+    for the runs on data sets whose labels lie in it.
+    """
+    from harness.evidence import Evidence
+
     stored, problems = _chosen(runs, results)
+    evidence = Evidence(stored, root=data_root, weights=weights)
+    if not problems:  # among which may be the run that is meant
+        evidence.check_weights()
     checked = [_unreadable(problem) for problem in problems]
-    checked += [_verified(run, data_root, weights) for run in stored]
+    checked += [evidence.verify(run) for run in stored]
     for outcome in checked:
         click.echo(f"{'ok' if outcome.sound else 'CHANGED':<8} {outcome.run}  checked {', '.join(outcome.checked)}")
         for finding in outcome.findings:
@@ -57,19 +65,3 @@ def _chosen(words: tuple[str, ...], folder: Path) -> tuple[list[StoredRun], list
 
 def _unreadable(problem: Problem) -> Verification:
     return Verification(problem.folder.name, ("record",), (), (Finding("record", problem.message),))
-
-
-def _verified(run: StoredRun, data_root: Path | None, weights: tuple[Path, ...]) -> Verification:
-    from harness.reopen import images_now, reopen, rescorer, weights_path
-    from harness.verify import verify
-
-    try:
-        dataset = reopen(run.record, data_root)
-    except HarnessError as problem:
-        note(f"{run.id}: {problem}")
-        dataset = None
-    return verify(
-        run, rescore=rescorer(dataset) if dataset else None, weights=weights_path(run.record, weights),
-        fingerprint=dataset.fingerprint if dataset else None,
-        images=images_now(run.record, dataset, run.predictions_path) if dataset else None,
-    )  # fmt: skip

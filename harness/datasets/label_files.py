@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -11,7 +12,7 @@ from harness.datasets.layouts import Visibility, read_sequence
 from harness.datasets.sequences import Sequence
 from harness.errors import DataError, listed
 
-__all__ = ["PLACES", "LabelFiles", "Places", "find_label_files", "read_folder"]
+__all__ = ["PLACES", "LabelFiles", "Places", "find_label_files", "labels_below", "read_folder"]
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,19 @@ def find_label_files(name: str, root: Path, split: str) -> LabelFiles:
             return LabelFiles(merged=files[0])
     looked_for = ", ".join([f"{folder}/*.json" for folder in folders] + merged)
     raise DataError(f"{root}: no labels of {name} for split '{split}'; looked for {looked_for}")
+
+
+def labels_below(name: str, root: Path, splits: Iterable[str]) -> frozenset[Path]:
+    """What lies in the first filled place for labels of each of the splits, sound or not; nothing raises."""
+    found: set[Path] = set()
+    for split in splits:
+        patterns = [f"{folder}/*" for folder in PLACES[name].folders] + list(PLACES[name].merged)
+        filled = (
+            [path for path in root.glob(pattern.format(split=split)) if path.name.endswith(SUFFIXES)]
+            for pattern in patterns
+        )
+        found.update(next((files for files in filled if files), []))
+    return frozenset(found)
 
 
 def read_folder(folder: Path, *, visibility: Visibility = "is_visible") -> tuple[Sequence, ...]:

@@ -17,7 +17,7 @@ from harness.opening import Progress
 from harness.probes.changes import with_rows
 from harness.probes.watching import MOVED, Watch, Watching
 from harness.request import Request
-from harness.results import Results, StoredRun, write_atomically
+from harness.results import Results, StoredRun
 from harness.scoring.replicates import bootstrap_draws
 
 if TYPE_CHECKING:
@@ -31,13 +31,10 @@ if TYPE_CHECKING:
     from harness.inference.work import SequenceWork
     from harness.methods import Preset
 
-__all__ = ["EDGES", "MAPS_FILE", "AlignmentProbe", "alignment_rows", "measure_alignment"]
+__all__ = ["EDGES", "AlignmentProbe", "alignment_rows", "measure_alignment"]
 
 #: Bins of how far a joint moved between key and support frame, in cells of the features.
 EDGES = (1.0, 2.0, 4.0)
-
-#: Features of a few clips, beside the record, for pictures.
-MAPS_FILE = "alignment.npz"
 
 _REPLICATES = 1000
 
@@ -111,8 +108,8 @@ def measure_alignment(
         return found.run
     if not _complete(watch, found.run):
         watch, found = watched("always")
-    write_atomically(found.run.folder / MAPS_FILE, _packed(watch))
-    return with_rows(store, found.run, alignment_rows(watch, seed=seed), facts={"edges": list(EDGES)})
+    rows = alignment_rows(watch, seed=seed)
+    return with_rows(store, found.run, rows, facts={"edges": list(EDGES)}, maps=_packed(watch))
 
 
 def alignment_rows(watch: Watch, *, seed: int = 0) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,7 +11,9 @@ from typing import Any
 from harness.datasets import DataSet
 from harness.errors import DataError
 from harness.predictions import read_parquet
+from harness.records import RunRecord
 from harness.reopen import same_sequences
+from harness.report.probe_rows import rows_of
 from harness.results import Results, StoredRun
 from harness.scoring.comparison import compare_matched
 from harness.scoring.matched import Matched, match_run
@@ -56,9 +59,8 @@ class Judge:
         )
 
     def _stored(self, before: StoredRun, after: StoredRun, what: str) -> tuple[dict[str, Any], ...]:
-        rows = after.record.findings.get("rows", ())
-        mine = [row for row in rows if row.get("what") == what and row.get("against") == before.id]
-        return tuple(row for row in mine if row["of"] == self._sources(before, after))
+        mine = [row for row in rows_of(after.record) if row["what"] == what and row.get("against") == before.id]
+        return tuple(row for row in mine if row.get("of") == self._sources(before, after))
 
     def _sources(self, *runs: StoredRun) -> str:
         hashes = [run.record.predictions.sha256[-8:] if run.record.predictions else "" for run in runs]
@@ -76,16 +78,30 @@ class Judge:
 
 
 def with_rows(
-    store: Results, run: StoredRun, rows: Iterable[dict[str, Any]], *, facts: dict[str, Any] | None = None
+    store: Results,
+    run: StoredRun,
+    rows: Iterable[dict[str, Any]],
+    *,
+    facts: dict[str, Any] | None = None,
+    maps: bytes | None = None,
 ) -> StoredRun:
-    """The run with what was found kept in its record; rows that answer the same take the place of older ones."""
+    """The run with what was found kept in its record; rows that answer the same take the place of older ones.
+
+    `maps` is stored beside the record, and its hash in it. Raises CheckError for a record that was edited.
+    """
     new = list(rows)
     asked = {_question(row) for row in new}
-    kept = [row for row in run.record.findings.get("rows", ()) if _question(row) not in asked]
-    findings = {**run.record.findings, **(facts or {}), "rows": [*kept, *new]}
-    if json.dumps(findings, sort_keys=True) == json.dumps(dict(run.record.findings), sort_keys=True):
-        return run
-    return store.save(replace(run.record, findings=findings), predictions=run.predictions_path)
+    known = dict(facts or {})
+    if maps is not None:
+        known["maps_sha256"] = f"sha256:{hashlib.sha256(maps).hexdigest()}"
+
+    def added(record: RunRecord) -> RunRecord:
+        kept = [row for row in rows_of(record) if _question(row) not in asked]
+        findings = {**record.findings, **known, "rows": [*kept, *new]}
+        same = json.dumps(findings, sort_keys=True) == json.dumps(dict(record.findings), sort_keys=True)
+        return record if same else replace(record, findings=findings)
+
+    return store.amend(run, added, maps=maps)
 
 
 def total_of(rows: Sequence[dict[str, Any]], *, what: str = "change", slice: str = ALL) -> dict[str, Any] | None:

@@ -14,6 +14,7 @@ from harness.opening import Progress
 from harness.probes.changes import Judge, with_rows
 from harness.probes.probe import Probe, probe_named
 from harness.probes.registry import probe_cards
+from harness.report.probe_rows import rows_of
 from harness.request import Request
 from harness.results import Results, StoredRun
 
@@ -44,8 +45,9 @@ class Answer:
     @property
     def rows(self) -> tuple[dict[str, Any], ...]:
         """What changed against the untouched run."""
-        rows = self.run.record.findings.get("rows", ())
-        return tuple(row for row in rows if row["what"] == "change" and row["against"] == self.untouched.id)
+        return tuple(
+            row for row in rows_of(self.run.record) if row["what"] == "change" and row["against"] == self.untouched.id
+        )
 
 
 def subject_named(text: str, shared: Request) -> Request:

@@ -7,7 +7,7 @@ from typing import Any
 
 from harness.records import RunRecord
 from harness.report.comparable import ground_of, short
-from harness.report.probe_rows import Probed, Row, by_subject
+from harness.report.probe_rows import Probed, Row, by_subject, rows_of
 from harness.skeletons import GROUPS
 
 __all__ = ["gap_rows", "probe_page"]
@@ -25,7 +25,7 @@ def probe_page(
     *,
     figures: Iterable[str] = (),
 ) -> str:
-    """Markdown with a section per question that was asked, and the figures by file name."""
+    """Markdown with a section per question that was asked of at least one run, and the figures by file name."""
     pictures = list(figures)
     records = [item.record for item in items] + [record for _, record in watched]
     parts = ["# What probes found", "", f"{_ground(records[0])}. Every number is a change against the untouched run of "
@@ -55,7 +55,7 @@ def gap_rows(records: Iterable[RunRecord], titles: dict[str, str]) -> list[Row]:
     """The gaps between two methods that records hold, by protocol."""
     found = []
     for record in records:
-        for row in record.findings.get("rows", ()):
+        for row in rows_of(record):
             if row["what"].startswith("gap") and row["slice"] == "all" and row["name"] == "total":
                 other = titles.get(row["against"]) or _method_of(row["against"])
                 gap = f"{record.method.name}:{record.method.preset} - {other}"
@@ -71,9 +71,10 @@ def _key_frame(items: Sequence[Probed]) -> list[str]:
         for item in items
     ])]  # fmt: skip
     sentences = []
-    unseeing = by_subject([item for item in items if item.blind])
+    known = [item for item in items if None not in (item.row()["a"], item.row()["b"])]
+    unseeing = by_subject([item for item in known if item.blind])
     blind = {title: min(item.row()["b"] for item in mine) for title, mine in unseeing.items()}
-    for title, mine in by_subject([item for item in items if not item.blind]).items():
+    for title, mine in by_subject([item for item in known if not item.blind]).items():
         worst = min(mine, key=lambda item: item.row()["b"])
         start, left = worst.row()["a"], worst.row()["b"]
         sentences.append(
@@ -174,7 +175,7 @@ def _protocol(items: Sequence[Probed], gaps: Sequence[Row]) -> list[str]:
         lines += ["", _table(["gap", "protocol", "points", "95 %"], [
             [row["gap"], row["protocol"], _signed(row["difference"]), _interval(row)] for row in gaps
         ])]  # fmt: skip
-        values = [row["difference"] for row in gaps if row["difference"] is not None]
+        values = [row["difference"] for row in gaps if row["difference"] is not None] or [0.0]
         spread = max((abs(item.row()["difference"] or 0.0) for item in items), default=0.0)
         lines += [
             "",

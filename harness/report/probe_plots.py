@@ -221,7 +221,7 @@ def _gain_labels(frozen: Mapping[str, Sequence[Probed]]) -> list[tuple[str, str]
 
 
 def _found(mine: Sequence[Probed], slice: str, name: str) -> Row | None:
-    return mine[0].row(name or "total", slice=slice) if mine else None
+    return mine[0].find(name or "total", slice=slice) if mine else None
 
 
 def _draw_measures(

@@ -7,12 +7,63 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from harness.errors import DataError
 from harness.records import RunRecord
 from harness.report.comparable import short
 
-__all__ = ["Probed", "alignments", "by_subject", "probed", "protocols", "title_of"]
+__all__ = ["Probed", "Row", "alignments", "by_subject", "probed", "protocols", "rows_of", "title_of"]
 
 Row = dict[str, Any]
+
+_TEXT, _NUMBER, _COUNT = "a text", "a number or null", "a whole number"
+
+#: What a row about each kind of thing holds besides "what"; rows of other kinds are let through.
+_CHANGE = {
+    **dict.fromkeys(("against", "kind", "slice", "name", "verdict"), _TEXT),
+    **dict.fromkeys(("a", "b", "difference", "low", "high", "p_holm"), _NUMBER), "n_truth": _COUNT,
+}  # fmt: skip
+_ALIGNMENT = {**dict.fromkeys(("measure", "bin"), _TEXT), **dict.fromkeys(("value", "low", "high"), _NUMBER)}
+
+
+def rows_of(record: RunRecord) -> list[Row]:
+    """What a probe left in a record, none where nothing did; DataError names the run, the row and the field."""
+    rows = record.findings.get("rows", [])
+    if not isinstance(rows, list | tuple):
+        raise DataError(f"run {record.id}: findings.rows: expected a list, found {_short(rows)}")
+    for number, row in enumerate(rows):
+        if wrong := _wrong(row):
+            raise DataError(f"run {record.id}: findings.rows[{number}]{wrong}")
+    return list(rows)
+
+
+def _wrong(row: Any) -> str:
+    """What is wrong with a row, "" for nothing."""
+    if not isinstance(row, dict):
+        return f": expected an object, found {_short(row)}"
+    what = row.get("what")
+    if not isinstance(what, str):
+        return f".what: expected a text, found {_short(what)}"
+    fields = _CHANGE if what == "change" or what.startswith("gap") else _ALIGNMENT if what == "alignment" else {}
+    for name, kind in fields.items():
+        if name not in row:
+            return f".{name}: missing; expected {kind}"
+        if not _is(row[name], kind):
+            return f".{name}: expected {kind}, found {_short(row[name])}"
+    if fields and (row["low"] is None) != (row["high"] is None):
+        return ".low, .high: expected both or neither"
+    return ""
+
+
+def _is(value: Any, kind: str) -> bool:
+    if kind == _TEXT:
+        return isinstance(value, str)
+    if value is None:
+        return kind == _NUMBER
+    return isinstance(value, int if kind == _COUNT else int | float) and not isinstance(value, bool)
+
+
+def _short(value: Any) -> str:
+    return repr(value)[:60]
 
 
 @dataclass(frozen=True)
@@ -38,13 +89,20 @@ class Probed:
     def rows(self, *, slice: str = "all", kind: str | None = None) -> list[Row]:
         """What changed against the untouched run, in one slice or ("") in all of them."""
         return [
-            row for row in self.record.findings["rows"]
+            row for row in self.record.findings["rows"]  # as rows_of has checked them
             if row["what"] == "change" and slice in ("", row["slice"]) and kind in (None, row["kind"])
         ]  # fmt: skip
 
     def row(self, name: str = "total", *, slice: str = "all") -> Row:
-        """The row of one joint, group or "total"."""
-        return next(row for row in self.rows(slice=slice) if row["name"] == name)
+        """The row of one joint, group or "total"; DataError where the record has none."""
+        found = self.find(name, slice=slice)
+        if found is None:
+            raise DataError(f"run {self.record.id}: findings.rows: no row '{name}' of slice '{slice}'")
+        return found
+
+    def find(self, name: str, *, slice: str = "all") -> Row | None:
+        """The row of one joint, group or "total"; None where the record has none."""
+        return next((row for row in self.rows(slice=slice) if row["name"] == name), None)
 
 
 def title_of(record: RunRecord) -> str:
@@ -73,7 +131,10 @@ def _parsed(text: str) -> tuple[str, str, float]:
     (('key_cutout', 'wrist', 0.1), ('boxes_jitter=0.05, flip', '', 0.0))
     """
     found = re.fullmatch(r"([a-z_0-9]+)(?:@([a-z_]+))?(?:=([0-9.e+-]+))?", text)
-    return (found[1], found[2] or "", float(found[3] or 0)) if found else (text, "", 0.0)
+    try:
+        return (found[1], found[2] or "", float(found[3] or 0)) if found else (text, "", 0.0)
+    except ValueError:  # "1-2" is no number
+        return text, "", 0.0
 
 
 def protocols(items: Sequence[Probed]) -> list[Probed]:
@@ -83,7 +144,7 @@ def protocols(items: Sequence[Probed]) -> list[Probed]:
 
 def alignments(records: Iterable[RunRecord]) -> list[tuple[str, RunRecord]]:
     """The runs whose alignment was watched, with their titles."""
-    chosen = [record for record in records if record.request.get("probe") == "alignment" and "rows" in record.findings]
+    chosen = [record for record in records if any(row["what"] == "alignment" for row in rows_of(record))]
     titles = _titles(chosen)
     return [(titles[_subject(record)], record) for record in chosen]
 
@@ -97,7 +158,7 @@ def by_subject(items: Sequence[Probed]) -> dict[str, list[Probed]]:
 
 
 def _changes(record: RunRecord) -> bool:
-    return any(row.get("what") == "change" for row in record.findings.get("rows", ()))
+    return any(row["what"] == "change" for row in rows_of(record))
 
 
 def _subject(record: RunRecord) -> tuple[str, str]:

@@ -2,47 +2,48 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas
 from matplotlib.figure import Figure
 
-from harness.errors import HarnessError
+from harness.errors import DataError, HarnessError, listed
 from harness.records import RunRecord
 from harness.report import probe_plots
+from harness.report.probe_maps import read_maps
 from harness.report.probe_page import gap_rows, probe_page
-from harness.report.probe_rows import alignments, by_subject, probed, protocols, title_of
+from harness.report.probe_rows import alignments, by_subject, probed, protocols, rows_of, title_of
 from harness.report.style import save
-from harness.results import StoredRun, write_atomically
+from harness.results import MAPS_FILE, StoredRun, write_atomically
 
 __all__ = ["by_data", "render_probes"]
 
-#: Features of a few clips, beside the record of an alignment run.
-_MAPS = "alignment.npz"
-
 
 def by_data(runs: Sequence[StoredRun]) -> dict[tuple[str, str, str], list[StoredRun]]:
-    """The runs that probes left something in, by data set, split and fingerprint."""
+    """The runs that probes left something in, by data set, split and fingerprint; DataError for rows that are none."""
     gathered: dict[tuple[str, str, str], list[StoredRun]] = {}
     for run in runs:
-        if run.record.findings.get("rows"):
+        if rows_of(run.record):
             data = run.record.dataset
             gathered.setdefault((data.name, data.split, data.fingerprint), []).append(run)
     return gathered
 
 
 def render_probes(runs: Sequence[StoredRun], folder: Path) -> list[Path]:
-    """Write the figures (SVG and PNG), findings.csv with every row, and findings.md; the files, the page last."""
-    paths = [save(figure, folder / name)[1] for name, figure in _figures(runs)]
+    """Write the figures (SVG and PNG), findings.csv with every row, and findings.md; the files, the page last.
+
+    Raises DataError where no run says what a probe changed, and for damaged features of an alignment probe.
+    """
     records = [run.record for run in runs]
+    items, watched = probed(records), alignments(records)
+    if not items and not watched:
+        ids = listed([run.id for run in runs])
+        raise DataError(f"run {ids}: findings.rows: none says what a probe changed, or how joints were aligned")
+    paths = [save(figure, folder / name)[1] for name, figure in _figures(runs)]
     titles = {run.id: title_of(run.record) for run in runs}
-    page = probe_page(
-        probed(records), alignments(records), gap_rows(records, titles), figures=[path.name for path in paths]
-    )
+    page = probe_page(items, watched, gap_rows(records, titles), figures=[path.name for path in paths])
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / "findings.md", page.encode())
@@ -62,7 +63,7 @@ def _rows(records: Sequence[RunRecord]) -> str:
             **row,
         }
         for record in records
-        for row in record.findings["rows"]
+        for row in rows_of(record)
     ]
     return pandas.DataFrame(found).to_csv(index=False, lineterminator="\n")
 
@@ -83,9 +84,8 @@ def _figures(runs: Sequence[StoredRun]) -> Iterator[tuple[str, Figure]]:
         yield "alignment", probe_plots.alignment_by_displacement(watched)
     folders = {run.record.id: run.folder for run in runs}
     for title, record in watched:
-        if (maps := folders[record.id] / _MAPS).is_file():
-            arrays = np.load(io.BytesIO(maps.read_bytes()), allow_pickle=False)
-            yield f"features_{_file(title)}", probe_plots.feature_maps(title, dict(arrays))
+        if (maps := folders[record.id] / MAPS_FILE).is_file():
+            yield f"features_{_file(title)}", probe_plots.feature_maps(title, read_maps(maps))
     settings = protocols(items)
     if settings:
         titles = {run.id: title_of(run.record) for run in runs}

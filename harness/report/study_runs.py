@@ -8,9 +8,12 @@ import io
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from harness.arrays import read_arrays
 from harness.datasets import DataSet
 from harness.errors import CheckError, DataError, UsageError, listed
 from harness.predictions import read_parquet
@@ -96,13 +99,15 @@ class DrawStore:
     def get(self, run: StoredRun, labels: Iterable[str], *, replicates: int, seed: int) -> Mapping[str, Drawn]:
         """The draws of one run by bin; a bin is absent where the labels lack what it needs."""
         paths = {label: self._path(run, label, replicates, seed) for label in labels}
-        lacking = [label for label, path in paths.items() if not path.is_file()]
+        stored = {label: _stored(path) for label, path in paths.items()}
+        lacking = [label for label, arrays in stored.items() if arrays is None]
         if lacking:
             made = self._drawn(run, lacking, replicates=replicates, seed=seed)
             self.folder.mkdir(parents=True, exist_ok=True)
             for label in lacking:
                 _write(paths[label], made.get(label))
-        read = {label: _read(path) for label, path in paths.items()}
+                stored[label] = _stored(paths[label])
+        read = {label: _unpacked(arrays) for label, arrays in stored.items() if arrays is not None}
         known = {label: drawn for label, drawn in read.items() if drawn is not None}
         for label, drawn in known.items():
             _check_record(run, label, drawn)
@@ -111,7 +116,8 @@ class DrawStore:
     def errors(self, run: StoredRun, *, replicates: int, seed: int) -> Drawn:
         """How near the joints of one run lie, over the same draws."""
         path = self._path(run, "errors", replicates, seed)
-        found = _read(path) if path.is_file() else None
+        arrays = _stored(path)
+        found = _unpacked(arrays) if arrays is not None else None
         if found is None:
             found = draw_errors(self._matched(run), replicates=replicates, seed=seed)
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -207,8 +213,19 @@ def _write(path: Path, drawn: Drawn | None) -> None:
     write_atomically(path, content.getvalue())
 
 
-def _read(path: Path) -> Drawn | None:
-    with np.load(path, allow_pickle=False) as stored:
-        if "lacking" in stored:
-            return None
-        return Drawn(stored["value"], stored["draws"], stored["items"], int(stored["sequences"]))
+def _stored(path: Path) -> dict[str, NDArray[Any]] | None:
+    """What `_write` wrote; None where nothing is, or a file that is damaged: it is drawn again."""
+    try:
+        arrays = read_arrays(path)
+    except DataError:
+        return None
+    ranks = {"value": 1, "draws": 2, "items": 1, "sequences": 0}
+    whole = "lacking" in arrays or {name: values.ndim for name, values in arrays.items()} == ranks
+    return arrays if whole else None
+
+
+def _unpacked(arrays: Mapping[str, NDArray[Any]]) -> Drawn | None:
+    """The draws; None where the labels lack what they need."""
+    if "lacking" in arrays:
+        return None
+    return Drawn(arrays["value"], arrays["draws"], arrays["items"], int(arrays["sequences"]))

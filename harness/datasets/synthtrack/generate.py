@@ -8,6 +8,7 @@ from pathlib import Path
 import orjson
 
 from harness.datasets.synthtrack.degrade import encode
+from harness.datasets.synthtrack.drawn import list_images
 from harness.datasets.synthtrack.labels import label_scene
 from harness.datasets.synthtrack.layout import extras_json, posetrack_json
 from harness.datasets.synthtrack.presets import (
@@ -74,5 +75,6 @@ def write_split(
         if progress is not None:
             progress(done, count * frames)
     card = {"name": "synthtrack", "version": VERSION, "preset": preset.name, "split": split, "seed": seed,
-            "sequences": count, "frames": frames, "size": [preset.width, preset.height]}  # fmt: skip
+            "sequences": count, "frames": frames, "size": [preset.width, preset.height],
+            "images_sha256": list_images(root)}  # fmt: skip
     (root / CARD_FILE).write_bytes(orjson.dumps(card, option=orjson.OPT_INDENT_2))

@@ -1,0 +1,38 @@
+"""Archives of arrays (.npz): read whole, or refused with the file named."""
+
+from __future__ import annotations
+
+import struct
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.errors import DataError
+
+__all__ = ["read_arrays"]
+
+#: Bytes that an archive may unpack to.
+_LARGEST = 1 << 30
+
+#: What numpy and zipfile raise for archives that are damaged or were made to do harm.
+_DAMAGE = (EOFError, KeyError, MemoryError, NotImplementedError, OverflowError, RuntimeError, TypeError, ValueError,
+           struct.error, zipfile.BadZipFile, zlib.error)  # fmt: skip
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Every array of an archive by name; DataError for a file that is missing, damaged or unpacks to above 1 GiB."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+        if size > _LARGEST:
+            raise DataError(f"{path}: unpacks to {size} bytes, more than {_LARGEST}")
+        with np.load(path, allow_pickle=False) as stored:
+            return {name: np.asarray(stored[name]) for name in stored.files}
+    except OSError as problem:
+        raise DataError(f"{path}: cannot be read ({problem.strerror or problem})") from None
+    except _DAMAGE as problem:
+        raise DataError(f"{path}: is damaged, or no archive of arrays ({problem or type(problem).__name__})") from None
