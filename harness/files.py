@@ -12,23 +12,30 @@ from typing import BinaryIO
 
 from harness.errors import HarnessError
 
-__all__ = ["TooLarge", "open_plain", "read_plain", "written_whole"]
+__all__ = ["TooLargeError", "open_plain", "read_plain", "written_whole"]
 
 #: What is asked for beyond the size that the system states, which for some files is 0: to see that nothing follows.
 _BEYOND = 2**12
 
 
-class TooLarge(OSError):
+class TooLargeError(OSError):
     """A file of more bytes than its reader takes."""
 
 
-def open_plain(path: Path | str) -> BinaryIO:
-    """A file open for reading; OSError for a pipe, a device or a folder, none of which is waited for or read."""
-    return os.fdopen(_descriptor(path), "rb")
+def open_plain(path: Path | str, *, most: int | None = None) -> BinaryIO:
+    """A file open for reading; OSError for a pipe, a device or a folder, none of which is waited for or read.
+
+    TooLargeError for a file of more than `most` bytes.
+    """
+    stream = os.fdopen(_descriptor(path), "rb")
+    if most is not None and os.fstat(stream.fileno()).st_size > most:
+        stream.close()
+        raise _too_large(path, most)
+    return stream
 
 
 def read_plain(path: Path | str, *, most: int) -> bytes:
-    """The bytes of a file; OSError for what `open_plain` refuses, TooLarge for more than `most` bytes.
+    """The bytes of a file; OSError for what `open_plain` refuses, TooLargeError for more than `most` bytes.
 
     No more than that is read whatever size the system states.
     """
@@ -44,7 +51,7 @@ def read_plain(path: Path | str, *, most: int) -> bytes:
     finally:
         os.close(descriptor)
     if size > most or left <= 0:
-        raise TooLarge(errno.EFBIG, f"it has more than {most:,} bytes", str(path))
+        raise _too_large(path, most)
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
@@ -66,6 +73,10 @@ def written_whole(path: Path, *, remedy: str = "choose another -o") -> Iterator[
         if isinstance(problem, OSError):
             raise HarnessError(f"{path}: cannot be written ({problem.strerror or problem}); {remedy}") from None
         raise
+
+
+def _too_large(path: Path | str, most: int) -> TooLargeError:
+    return TooLargeError(errno.EFBIG, f"it has more than {most:,} bytes", str(path))
 
 
 def _descriptor(path: Path | str) -> int:

@@ -1,4 +1,4 @@
-"""Seeded ways to spoil files: bytes for any format, values for JSON and TOML, columns of tables; strongly or lightly."""
+"""Seeded ways to spoil files: bytes for any format, values for JSON and TOML, columns of tables; more or less."""
 
 import copy
 import io
@@ -70,7 +70,9 @@ def _column(before: Any, count: int, chance: random.Random) -> Any:
     width = before.list_size if pa.types.is_fixed_size_list(before) and chance.random() < 0.7 else chance.randrange(5)
     lengths = [width if chance.random() < 0.9 else chance.randrange(40) for _ in range(count)]
     if chance.random() < 0.5:
-        return pa.array([[chance.choice(values) for _ in range(width)] for _ in range(count)], type=pa.list_(kind, width))
+        return pa.array(
+            [[chance.choice(values) for _ in range(width)] for _ in range(count)], type=pa.list_(kind, width)
+        )
     return pa.array([[chance.choice(values) for _ in range(each)] for each in lengths], type=pa.list_(kind))
 
 

@@ -124,8 +124,8 @@ def _check_size(metadata: Any, size: int, joints: int, path: Path) -> None:
     unpacked = max(packed, metadata.num_rows * 8 * (9 + 4 * joints))
     if unpacked > max(_SMALL, _MOST_TIMES * size):
         raise DataError(
-            f"{path}: unpacks from {size:,} to about {unpacked:,} bytes ({metadata.num_rows:,} rows), as no predictions "
-            "do; write the file again"
+            f"{path}: unpacks from {size:,} to about {unpacked:,} bytes ({metadata.num_rows:,} rows), as no "
+            "predictions do; write the file again"
         )
 
 

@@ -41,7 +41,9 @@ def check_columns(schema: Any, *, source: str) -> list[str]:
         kind = schema.types[names.index(name)]
         if not (_is(kind, _SINGLE[name]) if name in _SINGLE else _is_list(kind, _LISTS[name])):
             expected = _SINGLE[name] if name in _SINGLE else f"a list of {_LISTS[name]} each"
-            raise DataError(f"{source}: column {name} holds {str(kind)[:60]}, expected {expected}; write the file again")
+            raise DataError(
+                f"{source}: column {name} holds {str(kind)[:60]}, expected {expected}; write the file again"
+            )
     return wanted
 
 

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.datasets.pictures import image_bytes
 from harness.datasets.sequences import DataSet
 from harness.errors import DataError
 from harness.inference.crops import centre_and_scale, crop_matrices, transform, warp
@@ -52,7 +53,7 @@ def collect_frames(dataset: DataSet, *, minimum_joints: int = 1) -> FrameSamples
         enough = truth.annotated.sum(axis=1) >= minimum_joints
         for position in np.unique(truth.frame[enough]).tolist():
             rows = np.flatnonzero((truth.frame == position) & enough)
-            files.append(dataset.image_path(item.frames[position]).read_bytes())
+            files.append(image_bytes(dataset.image_path(item.frames[position])))
             joints.append(truth.joints[rows])
             annotated.append(truth.annotated[rows])
             sequence.append(number)
