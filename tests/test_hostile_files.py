@@ -271,9 +271,9 @@ def test_a_record_that_is_no_plain_file_is_one_problem_among_the_runs(strange, t
     folder = tmp_path / "results" / "synthtrack" / "val" / "hrnet-tiny-00000000"
     folder.mkdir(parents=True)
     (folder / "record.json").symlink_to(strange)
-    with pytest.raises(DataError, match=rf"^{folder / 'record.json'}: cannot be read \(({SAID})"):
-        read_run(folder / "record.json")
     if not strange.is_dir():
+        with pytest.raises(DataError, match=rf"^{folder / 'record.json'}: cannot be read \(({SAID})"):
+            read_run(folder)
         answer = harness("runs", "list", "--results", tmp_path / "results")
         assert "Traceback" not in answer.err and str(folder) in answer.err + answer.out
 

@@ -23,8 +23,8 @@ from harness.datasets import open_dataset
 from harness.datasets.synthtrack.cache import make
 from harness.datasets.synthtrack.presets import CARD_FILE
 from harness.errors import DataError, HarnessError, UsageError
-from harness.inference.shards import Shards
 from harness.inference.ranks import join_ranks
+from harness.inference.shards import Shards
 from harness.predictions import export_json, write_parquet
 from harness.report.training_curves import draw_training_curves
 from harness.results import Results
@@ -90,7 +90,7 @@ def test_weights_and_what_a_training_leaves_on_a_full_disk(tmp_path):
     for name, write in {
         "a.safetensors": lambda path: save(network, path),
         "b.safetensors": lambda path: convert(network, old, path),
-        "b.pth": lambda path: convert(network, old, path, to="HRNet"),
+        "b.pth": lambda path: convert(network, old, path, to="official"),
         "checkpoint.pt": lambda path: save_checkpoint(path, {"module": network}, progress, {}),
         "log.csv": lambda path: write_log(path, progress),
         "curves.png": lambda path: draw_training_curves(tmp_path / "log.csv", path),
@@ -267,12 +267,12 @@ def test_variables_of_torchrun_that_are_no_numbers_are_named(monkeypatch, name, 
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e308", "0"])
 def test_a_factor_that_is_none_is_a_wrong_option(harness, value):
     answer = harness("eval", "--method", "mean_pose", "--box-enlarge", value)
-    assert answer.code == 2 and "'--box-enlarge'" in answer.err and value.strip("-") in answer.err
+    assert answer.code == 2 and "Invalid value for '--box-enlarge'" in answer.err
 
 
 @pytest.mark.parametrize("command", [("runs", "list", "--results"), (*EVAL[:3], "--data-root"), (*EVAL, "--weights")])
 def test_a_path_that_is_too_long_is_said_to_be(harness, smoke_val, command):
-    answer = harness(*command, "/tmp/" + "x" * 5000)
+    answer = harness(*command, "/" + "x" * 5000)
     assert answer.code in (2, 4) and command[-1] in answer.err and "too long" in answer.err.lower(), answer.err
     assert len(answer.err) < 400
 
