@@ -7,8 +7,8 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from harness.errors import HarnessError
 
@@ -22,7 +22,7 @@ class TooLargeError(OSError):
     """A file of more bytes than its reader takes."""
 
 
-def open_plain(path: Path | str, *, most: int | None = None) -> BinaryIO:
+def open_plain(path: Path | str, *, most: int | None = None) -> BufferedReader:
     """A file open for reading; OSError for a pipe, a device or a folder, none of which is waited for or read.
 
     TooLargeError for a file of more than `most` bytes.

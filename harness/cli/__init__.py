@@ -106,8 +106,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.ClickException as problem:
-        _name_variable(problem)
-        problem.show()
+        _named_by_variable(problem).show()
         return 2 if isinstance(problem, click.UsageError) else problem.exit_code
     except HarnessError as problem:
         click.echo(f"harness: {problem}", err=True)
@@ -134,14 +133,16 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _name_variable(problem: click.ClickException) -> None:
-    """Say of a wrong value which environment variable it stands in, where it stands in one."""
+def _named_by_variable(problem: click.ClickException) -> click.ClickException:
+    """The problem, with the environment variable that a wrong value stands in, where it stands in one."""
     option, context = getattr(problem, "param", None), getattr(problem, "ctx", None)
     if option is None or context is None or not option.name:
-        return
+        return problem
     if context.get_parameter_source(option.name) is click.core.ParameterSource.ENVIRONMENT:
         variable = next((name for name in option.envvar or () if os.environ.get(name)), None)
-        problem.message += f" (from the environment variable {variable})" if variable else ""
+        if variable:
+            return click.BadParameter(f"{problem.message} (from the environment variable {variable})", context, option)
+    return problem
 
 
 def _too_long(problem: OSError, arguments: Sequence[str] | None) -> str:
