@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import CheckError, DataError, HarnessError, UsageError, listed
+from harness.files import open_plain, read_plain
 from harness.records import PredictionsFile, RunRecord, digest_of, dump_record, parse_record
 
 __all__ = ["MAPS_FILE", "RECORD_FILE", "Problem", "Results", "StoredRun", "file_sha256", "read_run", "write_atomically"]
@@ -23,6 +24,9 @@ RECORD_FILE = "record.json"
 
 #: Features of a few clips for pictures, beside the record of an alignment probe; their hash is in its findings.
 MAPS_FILE = "alignment.npz"
+
+#: Bytes of a record, some hundred times those of one with many slices.
+LARGEST = 2**26
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@-]*")
 
@@ -170,9 +174,10 @@ def read_run(path: Path) -> StoredRun:
     """Read one run from its folder or its record file; DataError names the file and what is wrong with it."""
     file = path / RECORD_FILE if path.is_dir() else path
     try:
-        content = file.read_bytes()
+        content = read_plain(file, most=LARGEST)
     except OSError as error:
-        raise DataError(f"{file}: cannot be read ({error.strerror or error})") from None
+        reason = error.strerror or error
+        raise DataError(f"{file}: cannot be read ({reason}); remove it, or put the record of a run there") from None
     record, document = parse_record(content, source=str(file))
     if record.predictions is not None and Path(record.predictions.file).name != record.predictions.file:
         raise DataError(f"{file}: predictions.file: expected a file name beside the record, found a path")
@@ -195,8 +200,8 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def file_sha256(path: Path) -> str:
-    """`sha256:...` of a file's bytes."""
-    with path.open("rb") as file:
+    """`sha256:...` of a file's bytes; OSError for what is no plain file."""
+    with open_plain(path) as file:
         return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
 
 

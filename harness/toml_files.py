@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import DataError, HarnessError
+from harness.files import TooLargeError, read_plain
 
 __all__ = ["read_toml"]
 
@@ -21,13 +22,12 @@ def read_toml(path: Path, *, kind: type[HarnessError] = DataError, remedy: str =
     nested deeper than Python follows or with a number of thousands of digits.
     """
     try:
-        with path.open("rb") as stream:
-            data = stream.read(LARGEST + 1)
+        data = read_plain(path, most=LARGEST)
+    except TooLargeError:
+        raise kind(f"{path}: is larger than {LARGEST // 2**20} MiB, not a file written by hand; {remedy}") from None
     except (OSError, ValueError) as problem:
         reason = getattr(problem, "strerror", None) or problem
         raise kind(f"{path}: cannot be read ({reason}); {remedy}") from None
-    if len(data) > LARGEST:
-        raise kind(f"{path}: is larger than {LARGEST // 2**20} MiB, not a file written by hand; {remedy}")
     try:
         return tomllib.loads(data.decode("utf-8"))
     except (ValueError, RecursionError) as problem:  # TOMLDecodeError and UnicodeDecodeError are ValueErrors

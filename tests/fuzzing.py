@@ -1,10 +1,15 @@
-"""Seeded ways to spoil files: bytes for any format, values for JSON, values and lines for TOML; strongly or lightly."""
+"""Seeded ways to spoil files: bytes for any format, values for JSON and TOML, columns of tables; more or less."""
 
 import copy
+import io
 import json
 import random
 from collections.abc import Iterator
 from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 VALUES: tuple[Any, ...] = (
     None, True, -1, 0, 4_000_000_000, 10**40, 1e308, float("nan"), float("inf"), "", "../../etc/passwd", "a\0b",
@@ -17,6 +22,58 @@ LITERALS: tuple[str, ...] = (
     "[]", "{}", "[[[[]]]]", "[1, [2]]", '{a = {b = []}}', "1979-05-27T07:32:00Z", "07:32:00", '"' + "x" * 5000 + '"',
     "", "=", "[", "9" * 5000, "[" * 5000,
 )  # fmt: skip
+
+
+#: Kinds that a column of a table may have, each with what may stand in it.
+COLUMNS: dict[Any, tuple[Any, ...]] = {
+    pa.int8(): (-1, 0, 3), pa.int32(): (-1, 0, 2**31 - 1), pa.int64(): (0, -(2**63), 2**63 - 1),
+    pa.uint64(): (0, 2**63 + 5), pa.float16(): tuple(np.float16([0.5, np.nan])), pa.float32(): (0.5, float("nan")),
+    pa.float64(): (1e308, float("inf")), pa.bool_(): (True, False), pa.string(): ("", "x", "000001_mpii_test"),
+    pa.binary(): (b"", b"\xff"), pa.timestamp("ns"): (0, 2**40), pa.decimal128(5): (1, 2), pa.null(): (None,),
+    pa.dictionary(pa.int8(), pa.string()): ("x", "y"), pa.struct([("x", pa.float64())]): ({"x": 1.0},),
+    pa.map_(pa.string(), pa.int64()): ([("x", 1)],),
+}  # fmt: skip
+
+
+def spoiled_table(data: bytes, chance: random.Random) -> bytes:
+    """One to three columns of another kind, as single values or lists, with gaps, removed or doubled; or the header."""
+    table = pq.read_table(io.BytesIO(data))
+    for _ in range(chance.randrange(1, 4)):
+        at = chance.randrange(table.num_columns)
+        name, kind = table.column_names[at], chance.randrange(8)
+        if kind == 0 and table.num_columns > 1:
+            table = table.remove_column(at)
+        elif kind == 1:
+            table = table.append_column(name, table.column(at))
+        elif kind == 2:
+            (key, header), *_ = table.schema.metadata.items()
+            table = table.replace_schema_metadata({key: spoiled_json(json.loads(header), chance)})
+        elif kind == 3:
+            before = table.column(at).type
+            gone = [None if chance.random() < 0.3 else value for value in table.column(at).to_pylist()]
+            # lists of a fixed size cannot be written with gaps
+            after = pa.list_(before.value_type) if pa.types.is_fixed_size_list(before) else before
+            table = table.set_column(at, name, pa.array(gone, type=after))
+        else:
+            table = table.set_column(at, name, _column(table.column(at).type, len(table), chance))
+    sink = io.BytesIO()
+    pq.write_table(table, sink)
+    return sink.getvalue()
+
+
+def _column(before: Any, count: int, chance: random.Random) -> Any:
+    """A column of any kind; a list as often as not where there was one, of the same length, another or several."""
+    kind = chance.choice(list(COLUMNS))
+    values = COLUMNS[kind]
+    if chance.random() < 0.5:
+        return pa.array([chance.choice(values) for _ in range(count)], type=kind)
+    width = before.list_size if pa.types.is_fixed_size_list(before) and chance.random() < 0.7 else chance.randrange(5)
+    lengths = [width if chance.random() < 0.9 else chance.randrange(40) for _ in range(count)]
+    if chance.random() < 0.5:
+        return pa.array(
+            [[chance.choice(values) for _ in range(width)] for _ in range(count)], type=pa.list_(kind, width)
+        )
+    return pa.array([[chance.choice(values) for _ in range(each)] for each in lengths], type=pa.list_(kind))
 
 
 def spoiled_bytes(data: bytes, chance: random.Random) -> bytes:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from fuzzing import spoiled_archive, spoiled_bytes, spoiled_json, spoiled_toml, touched_json
+from fuzzing import spoiled_archive, spoiled_bytes, spoiled_json, spoiled_table, spoiled_toml, touched_json
 from safetensors.torch import save
 from test_posetrack import annolist, labels
 from test_predictions import predictions
@@ -182,6 +183,16 @@ def parquet(folder: Path) -> bytes:
     return (folder / "sound.parquet").read_bytes()
 
 
+def columns_of(path: Path) -> object:
+    """Predictions as read, which have to be what they are said to be: whoever takes them asks no more."""
+    found = read_parquet(path)
+    kinds = {"f8": ("boxes", "box_scores", "joints", "scores"), "i8": ("sequence", "frame", "person", "track_ids")}
+    for kind, names in kinds.items():
+        assert {getattr(found, name).dtype for name in names} == {np.dtype(kind)}
+    assert found.present.dtype == bool and all(isinstance(name, str) for name in found.sequence_names)
+    return found
+
+
 CARD = """name = "mine"
 model = "mine.onnx"
 input = [96, 128]
@@ -221,6 +232,7 @@ FORMATS = {
         lambda _: json.loads(dump_record(make_record())), (*JSON, touched_json),
     ),
     "predictions as Parquet": Format(at("spoiled.parquet", read_parquet), parquet, BYTES),
+    "columns of Parquet": Format(at("columns.parquet", columns_of), parquet, (spoiled_table,)),
     "PyTorch checkpoints": Format(at("spoiled.pth", checkpoints.read_checkpoint), checkpoint, BYTES),
     "safetensors": Format(
         at("spoiled.safetensors", checkpoints.read_checkpoint), lambda _: save(Network().state_dict()),

@@ -1,27 +1,34 @@
 """Files made to do harm: that unpack or decode to more than any memory holds, nest without end, or lead elsewhere."""
 
 import gzip
+import io
 import json
+import os
 import struct
 import tracemalloc
+import zipfile
 import zlib
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import torch
 from hand_scenes import predictions_of, sequence_of, standing
 from test_posetrack import annolist, labels, touch, write
 from test_records import make_record
 
 from harness.datasets import json_files, open_dataset, pictures
 from harness.datasets.check import check_data
-from harness.datasets.images import images_fingerprint, missing_images
+from harness.datasets.images import image_size, images_fingerprint, missing_images
 from harness.datasets.json_files import read_json
 from harness.errors import DataError, UsageError, WeightsError
-from harness.predictions import export_json
+from harness.files import read_plain
+from harness.predictions import export_json, read_parquet
 from harness.records import dump_record, parse_record
-from harness.results import Results
+from harness.results import Results, read_run
 from harness.toml_files import LARGEST, read_toml
+from harness.weights.checkpoints import read_checkpoint
 
 VIDEO = "000342_mpii_test"
 IMAGES = [f"images/val/{VIDEO}/{number:06d}.jpg" for number in range(3)]
@@ -222,3 +229,99 @@ def test_an_export_stays_in_its_folder_whatever_a_sequence_is_called(tmp_path, n
         assert export_json(with_that_name, (sequence,), folder) == [folder / f"{name}.json"]
     inside = {path for path in tmp_path.rglob("*") if path.is_file()}
     assert all(folder in path.parents for path in inside)
+
+
+@pytest.fixture(params=["pipe", "endless", "sparse", "folder"])
+def strange(request, tmp_path):
+    """A path where a reader would wait for ever, read for ever, read 20 GB, or find no file."""
+    path = tmp_path / "strange"
+    if request.param == "pipe":
+        os.mkfifo(path)
+    elif request.param == "endless":
+        path.symlink_to("/dev/zero")
+    elif request.param == "folder":
+        path.mkdir()
+    else:
+        path.touch()
+        os.truncate(path, 20 * 10**9)
+    return path
+
+
+SAID = "it is a pipe or a device, not a file|Is a directory|(it has )?more than [0-9,]+ bytes|larger than 4 MiB"
+READERS = {
+    "labels": (read_json, DataError),
+    "images": (pictures.read_image, DataError),
+    "Parquet": (read_parquet, DataError),
+    "TOML": (lambda path: read_toml(path, kind=WeightsError), WeightsError),
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_no_plain_file_and_no_small_one_are_refused_unread(strange, reader):
+    read, kind = READERS[reader]
+    tracemalloc.start()
+    with pytest.raises(kind, match=f"^{strange}: .*({SAID})"):
+        read(strange)
+    assert tracemalloc.get_traced_memory()[1] < 2**25  # imports count
+    tracemalloc.stop()
+    assert image_size(strange) is None
+
+
+def test_a_record_that_is_no_plain_file_is_one_problem_among_the_runs(strange, tmp_path, harness):
+    folder = tmp_path / "results" / "synthtrack" / "val" / "hrnet-tiny-00000000"
+    folder.mkdir(parents=True)
+    (folder / "record.json").symlink_to(strange)
+    if not strange.is_dir():
+        with pytest.raises(DataError, match=rf"^{folder / 'record.json'}: cannot be read \(({SAID})"):
+            read_run(folder)
+        answer = harness("runs", "list", "--results", tmp_path / "results")
+        assert "Traceback" not in answer.err and str(folder) in answer.err + answer.out
+
+
+def test_an_image_that_is_no_plain_file_is_named_by_whoever_looks_at_it(strange, data):
+    (data / IMAGES[0]).unlink()
+    (data / IMAGES[0]).symlink_to(strange)
+    dataset = open_dataset("posetrack18", root=data, split="val")
+    with pytest.raises(DataError, match=rf"^{data / IMAGES[0]}: cannot read the image \(({SAID})"):
+        images_fingerprint(dataset)
+    for images in ("names", "decode"):
+        found = [finding for finding in check_data(data, images=images).findings if "000000.jpg" in str(finding)]
+        assert found and {finding.kind for finding in found} == {"image-broken"}
+
+
+def test_a_label_file_that_is_no_plain_file_is_named(strange, data):
+    path = data / "annotations" / "val" / f"{VIDEO}.json"
+    path.unlink()
+    path.symlink_to(strange)
+    with pytest.raises(DataError, match=rf"^{path}: .*({SAID})"):
+        open_dataset("posetrack18", root=data, split="val")
+    assert check_data(data, images="names").findings
+
+
+def test_a_file_that_says_it_is_empty_is_read_to_its_bound_alone(tmp_path):
+    (tmp_path / "whole").write_bytes(b"x" * 10_000)
+    assert read_plain(tmp_path / "whole", most=10_000) == b"x" * 10_000
+    with pytest.raises(OSError, match="more than 9,999 bytes"):
+        read_plain(tmp_path / "whole", most=9_999)
+    stated = Path("/proc/self/environ")
+    assert stated.stat().st_size == 0 and read_plain(stated, most=2**20)
+    with pytest.raises(OSError, match="more than 10 bytes"):
+        read_plain(stated, most=10)
+    (tmp_path / "empty").touch()
+    assert read_plain(tmp_path / "empty", most=0) == b""
+
+
+@pytest.mark.parametrize("entry", ["data.pkl", "data/0"])
+def test_a_checkpoint_that_unpacks_to_far_more_is_refused_unread(tmp_path, entry):
+    content, path = io.BytesIO(), tmp_path / "bomb.pth"
+    torch.save({"state_dict": {"weight": torch.zeros(8)}}, content)
+    with zipfile.ZipFile(content) as sound, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as bomb:
+        for name in sound.namelist():
+            more = bytes(100 * 2**20) if name.endswith(entry) else b""
+            bomb.writestr(name, sound.read(name) + more)
+    with pytest.raises(WeightsError, match=rf"^{path}: refused, since its [\d,]+ bytes unpack to 104,[\d,]+, as no"):
+        read_checkpoint(path)
+    with zipfile.ZipFile(content) as sound, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+        for name in sound.namelist():
+            packed.writestr(name, sound.read(name))
+    assert read_checkpoint(path)[0]["weight"].shape == (8,)

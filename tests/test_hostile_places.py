@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import torch
 from hand_scenes import predictions_of, sequence_of, standing
 from test_posetrack import labels
 from test_predictions import predictions
@@ -21,11 +22,16 @@ from test_records import make_record
 from harness.datasets import open_dataset
 from harness.datasets.synthtrack.cache import make
 from harness.datasets.synthtrack.presets import CARD_FILE
-from harness.errors import DataError, HarnessError
+from harness.errors import DataError, HarnessError, UsageError
+from harness.inference.ranks import join_ranks
 from harness.inference.shards import Shards
 from harness.predictions import export_json, write_parquet
+from harness.report.training_curves import draw_training_curves
 from harness.results import Results
+from harness.training.checkpoint import Progress, save_checkpoint, write_log
 from harness.verify import verify
+from harness.weights import convert, save
+from harness.weights.manifest import write_text
 
 EVAL = ("eval", "--method", "mean_pose", "--dataset", "synthtrack-smoke", "--limit", "1", "--no-plots", "--no-floor")
 
@@ -71,6 +77,33 @@ def test_a_full_disk_is_named_by_whoever_writes(tmp_path):
         with pytest.raises(DataError, match="cannot write the embedded data set"):
             make("smoke", "val", tmp_path / "made" / "val", workers=1)
     assert not [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix not in (".lock",)]
+
+
+def test_weights_and_what_a_training_leaves_on_a_full_disk(tmp_path):
+    """Each is named, with what to do, and nothing of it is left; what was there stays."""
+    network, old, full = torch.nn.Conv2d(3, 8, 3), tmp_path / "old.pth", tmp_path / "full"
+    torch.save(network.state_dict(), old)
+    (tmp_path / "log.csv").write_text("step,loss,learning_rate,held_out_pckh\n1,0.5,0.1,0.2\n2,0.4,0.1,0.3\n")
+    full.mkdir()
+    (full / "a.safetensors").write_text("as it was")
+    progress = Progress(log=[{"step": number} for number in range(100)])
+    for name, write in {
+        "a.safetensors": lambda path: save(network, path),
+        "b.safetensors": lambda path: convert(network, old, path),
+        "b.pth": lambda path: convert(network, old, path, to="official"),
+        "checkpoint.pt": lambda path: save_checkpoint(path, {"module": network}, progress, {}),
+        "log.csv": lambda path: write_log(path, progress),
+        "curves.png": lambda path: draw_training_curves(tmp_path / "log.csv", path),
+        "record.json": lambda path: write_text(path, "x" * 1000),
+    }.items():
+        path = full / name
+        with (
+            full_disk(100),
+            pytest.raises(HarnessError, match=rf"^{path}: cannot be written \(File too large\); choose"),
+        ):
+            write(path)
+    assert [path.name for path in full.iterdir()] == ["a.safetensors"]
+    assert (full / "a.safetensors").read_text() == "as it was"
 
 
 @pytest.mark.parametrize("place", ["/proc/results", "/dev/full/results"])
@@ -212,3 +245,58 @@ def test_half_written_notes_beside_data_and_shards_are_named(tmp_path, content):
     (shards / "request.json").write_bytes(content)
     with pytest.raises(HarnessError, match=rf"^{shards / 'request.json'}: is damaged"):
         Shards(shards, (), {})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("WORLD_SIZE", "y", "from 1 on"), ("WORLD_SIZE", "0", "from 1 on"), ("WORLD_SIZE", "9" * 50, "from 1 on"),
+        ("RANK", "y", "from 0 to 1"), ("RANK", "2", "from 0 to 1"), ("RANK", "-1", "from 0 to 1"),
+        ("LOCAL_RANK", "", "from 0 on"), ("LOCAL_WORLD_SIZE", "1.5", "from 1 on"),
+    ],
+)  # fmt: skip
+def test_variables_of_torchrun_that_are_no_numbers_are_named(monkeypatch, name, value, said):
+    for variable, sound in {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1"}.items():
+        monkeypatch.setenv(variable, value if variable == name else sound)
+    join_ranks.cache_clear()
+    with pytest.raises(UsageError, match=rf"^{name} is '{value[:40]}', expected a number {said}; unset it"):
+        join_ranks()
+    join_ranks.cache_clear()
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e308", "0"])
+def test_a_factor_that_is_none_is_a_wrong_option(harness, value):
+    answer = harness("eval", "--method", "mean_pose", "--box-enlarge", value)
+    assert answer.code == 2 and "Invalid value for '--box-enlarge'" in answer.err
+
+
+@pytest.mark.parametrize("command", [("runs", "list", "--results"), (*EVAL[:3], "--data-root"), (*EVAL, "--weights")])
+def test_a_path_that_is_too_long_is_said_to_be(harness, smoke_val, command):
+    answer = harness(*command, "/" + "x" * 5000)
+    assert answer.code in (2, 4) and command[-1] in answer.err and "too long" in answer.err.lower(), answer.err
+    assert len(answer.err) < 400
+
+
+def test_a_wrong_value_in_the_environment_is_named_by_its_variable(harness, monkeypatch):
+    monkeypatch.setenv("HARNESS_BOX_ENLARGE", "wide")
+    answer = harness("eval", "--method", "mean_pose")
+    assert answer.code == 2 and "HARNESS_BOX_ENLARGE" in answer.err
+    answer = harness("eval", "--method", "mean_pose", "--box-enlarge", "high")
+    assert answer.code == 2 and "HARNESS_BOX_ENLARGE" not in answer.err
+
+
+def test_a_current_folder_that_was_removed_is_told(harness, tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    answer = harness("runs", "list")
+    assert answer.code == 1 and answer.err.startswith("harness: the current folder was removed; change to one")
+
+
+def test_memory_that_does_not_suffice_is_told_in_a_line(harness, monkeypatch):
+    def too_much(*_):
+        raise MemoryError
+
+    monkeypatch.setattr("harness.results.Results.scan", too_much)
+    answer = harness("runs", "list")
+    assert (answer.code, answer.err.count("\n")) == (1, 1) and "the memory does not suffice" in answer.err

@@ -116,6 +116,80 @@ def test_parquet_is_readable_by_others(tmp_path):
     assert len(table["joints"][0]) == 34
 
 
+def changed_table(path, **columns):
+    """The file of `predictions()` with other columns (values, Arrow type), written to `path`."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    write_parquet(predictions(), path)
+    table = pq.read_table(path)
+    for name, (values, kind) in columns.items():
+        place = table.column_names.index(name)
+        table = table.set_column(place, name, pa.array(values, type=kind))
+    pq.write_table(table, path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["joints", "scores", "box", "present", "box_score", "track_id", "frame", "sequence"])
+@pytest.mark.parametrize("value", ["text", b"bytes", ["text"], [[0.5]], {"x": 1}, None])
+def test_parquet_columns_of_another_kind_are_named(tmp_path, name, value):
+    path = changed_table(tmp_path / "a.parquet", **{name: ([value] * 5, None)})
+    if (name, value) == ("sequence", "text"):  # the right kind, and no sequence of the header
+        match = "the columns are not those of predictions"
+    else:
+        match = rf"column {name} holds [a-z]+.*, expected .*; write the file again$"
+    with pytest.raises(DataError, match=rf"^{path}: {match}"):
+        read_parquet(path)
+
+
+def test_parquet_numbers_that_do_not_fit_and_gaps_are_named(tmp_path):
+    import pyarrow as pa
+
+    path = tmp_path / "a.parquet"
+    for columns, match in (
+        ({"track_id": ([2**63 + 5] * 5, pa.uint64())}, "columns are not those of predictions.*9223372036854775813"),
+        ({"frame": ([0, 0, None, 0, 2], pa.int64())}, "frame is absent in 1 places"),
+        ({"sequence": (["000001_mpii_test"] * 4 + [None], pa.string())}, "sequence is absent in 1 places"),
+        ({"box": ([[0.0] * 4] * 4 + [None], pa.list_(pa.float64()))}, "box is absent in 1 places"),
+        ({"box": ([[0.0] * 5, [0.0] * 3] + [[0.0] * 4] * 3, pa.list_(pa.float64()))}, "box has lists of 3, 4, 5, exp"),
+        ({"present": ([[True] * 16 + [None]] * 5, pa.list_(pa.bool_(), 17))}, "present is absent in 5 places"),
+    ):
+        changed_table(path, **columns)
+        with pytest.raises(DataError, match=rf"^{path}: .*{match}.*; write the file again$"):
+            read_parquet(path)
+
+
+def test_parquet_columns_as_other_programs_write_them_are_read(tmp_path):
+    import pyarrow as pa
+
+    ours = predictions(boxes=np.ones((5, 4)), box_scores=np.full(5, 0.5), track_ids=np.array([NO_TRACK, 1, 2, 3, 4]))
+    found = read_parquet(changed_table(
+        tmp_path / "a.parquet",
+        frame=(ours.frame, pa.int32()), track_id=([None, 1, 2, 3, 4], pa.uint64()),
+        box=([[1.0] * 4] * 5, pa.list_(pa.float32())), box_score=([0.5] * 5, pa.float32()),
+        sequence=([ours.sequence_names[each] for each in ours.sequence], pa.large_string()),
+        joints=(ours.joints.reshape(5, 34).tolist(), pa.large_list(pa.float64())),
+    ))  # fmt: skip
+    assert found == ours and found.boxes.dtype == found.box_scores.dtype == np.float64
+
+
+def test_parquet_of_equal_rows_beyond_measure_is_refused_unread(tmp_path, monkeypatch):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from harness.predictions import parquet
+
+    path = changed_table(tmp_path / "a.parquet")
+    table = pq.read_table(path)
+    pq.write_table(pa.concat_tables([table.slice(0, 1)] * 3000).combine_chunks(), path)
+    monkeypatch.setattr(parquet, "_SMALL", 2**20)
+    with pytest.raises(DataError, match=rf"^{path}: unpacks from [\d,]+ to about [\d,]+ bytes \(3,000 rows\)"):
+        read_parquet(path)
+    monkeypatch.setattr(parquet, "LARGEST", 1000)
+    with pytest.raises(DataError, match=rf"^{path}: not a readable Parquet file \(it has more than 1,000 bytes\)"):
+        read_parquet(path)
+
+
 def test_unusable_parquet_is_named(tmp_path):
     import pyarrow.parquet as pq
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 import click
@@ -94,12 +96,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; user errors become one or two lines on stderr."""
     try:
+        Path.cwd()
+    except FileNotFoundError:  # libraries end the process over this, and do not say so
+        click.echo("harness: the current folder was removed; change to one that is there (cd)", err=True)
+        return 1
+    try:
         outcome: Any = cli.main(args=arguments, prog_name="harness", standalone_mode=False)
         return outcome if isinstance(outcome, int) else 0
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.ClickException as problem:
-        problem.show()
+        _named_by_variable(problem).show()
         return 2 if isinstance(problem, click.UsageError) else problem.exit_code
     except HarnessError as problem:
         click.echo(f"harness: {problem}", err=True)
@@ -117,7 +124,37 @@ def run(arguments: Sequence[str] | None = None) -> int:
         text = ascii(problem.object[max(problem.start - 20, 0) : problem.end + 20])
         click.echo(f"harness: {text} cannot be written in {problem.encoding}; set PYTHONUTF8=1", err=True)
         return 1
+    except MemoryError:
+        click.echo("harness: the memory does not suffice; nothing already finished is lost", err=True)
+        return 1
     except OSError as problem:
+        if problem.errno == errno.ENAMETOOLONG:
+            click.echo(f"harness: {_too_long(problem, arguments)}", err=True)
+            return 2
         where = f"{problem.filename}: " if problem.filename else ""
         click.echo(f"harness: {where}{problem.strerror or problem}; nothing already finished is lost", err=True)
         return 1
+
+
+def _named_by_variable(problem: click.ClickException) -> click.ClickException:
+    """The problem, with the environment variable that a wrong value stands in, where it stands in one."""
+    option, context = getattr(problem, "param", None), getattr(problem, "ctx", None)
+    if option is None or context is None or not option.name:
+        return problem
+    if context.get_parameter_source(option.name) is click.core.ParameterSource.ENVIRONMENT:
+        variable = next((name for name in option.envvar or () if os.environ.get(name)), None)
+        if variable:
+            return click.BadParameter(f"{problem.message} (from the environment variable {variable})", context, option)
+    return problem
+
+
+def _too_long(problem: OSError, arguments: Sequence[str] | None) -> str:
+    """What to say of a path that no file can have, and which option gave it."""
+    path = str(problem.filename or "")
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    shown = f"{path[:60]}... ({len(path)} characters)" if len(path) > 60 else path
+    for before, word in zip(["", *words], words, strict=False):
+        option, _, value = word.partition("=") if word.startswith("--") else (before, "", word)
+        if value and path.startswith(value.rstrip("/")) and option.startswith("-"):
+            return f"{option}: the path {shown} is too long; give a shorter one"
+    return f"{shown}: the path is too long; give a shorter one"

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from harness.cli.numbers import Number
 from harness.errors import UsageError
 from harness.toml_files import read_toml
 
@@ -74,12 +75,12 @@ def run_options(function: Callable[..., Any]) -> Callable[..., Any]:
                           "image_name or image_id, optionally track_id}."),
         click.option("--min-box-score", type=float, default=0.2, show_default=True,
                      help="Detector boxes scored lower are left out."),
-        click.option("--box-enlarge", type=click.FloatRange(0, min_open=True), default=1.0, show_default=True,
+        click.option("--box-enlarge", type=Number(0, 100, min_open=True), default=1.0, show_default=True,
                      help="Factor on the sides of every box, before the method's own."),
         click.option("--nms", type=click.Choice(["none", "oks", "soft-oks", "pose", "pose-original"]), default="none",
                      show_default=True, help="Suppression of poses found twice: by OKS, or RMPE's parametric rule "
                                              "as used now or as first released."),
-        click.option("--nms-threshold", type=float, help="Similarity above which two poses are one person; "
+        click.option("--nms-threshold", type=Number(0), help="Similarity above which two poses are one person; "
                                                          "by default 0.9 for OKS, 22.48 for the parametric rules."),
         click.option("--track", type=click.Choice(["none", "iou", "oks"]), default="none", show_default=True,
                      help="Track ids: for boxes by overlap (iou), or for the poses found by OKS and overlap (oks)."),

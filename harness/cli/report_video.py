@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from harness.cli.numbers import Number
 from harness.cli.options import data_root_option, results_option
 from harness.cli.output import note
 from harness.errors import UsageError
@@ -20,7 +21,7 @@ __all__ = ["sheet", "video"]
 @click.option("--sequence", required=True, help="Its name, or a part of it that no other has.")
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), default=Path("report.mp4"),
               show_default=True, help="The MP4 file to write.")  # fmt: skip
-@click.option("--rate", type=click.FloatRange(0, 240, min_open=True), default=8.0, show_default=True,
+@click.option("--rate", type=Number(0, 240, min_open=True), default=8.0, show_default=True,
               help="Frames per second.")  # fmt: skip
 @click.option("--width", type=click.IntRange(64, 3840), default=640, show_default=True, help="Of one panel, px.")
 @data_root_option

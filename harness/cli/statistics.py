@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import orjson
 
+from harness.cli.numbers import Number
 from harness.cli.options import data_root_option, format_option
 from harness.cli.output import emit_json, emit_rows, note, progress_bar
 from harness.datasets import datasets
@@ -49,7 +50,7 @@ class _Size(click.ParamType):  # type: ignore[type-arg]
 @click.option("--motion", is_flag=True, help="Also how far each joint moves, and how long it stays hidden.")
 @click.option("--crop", type=_Size(), default="288x384", show_default=True, metavar="WxH",
               help="Crop whose heatmap px motion is measured in; 4 px of it are one.")  # fmt: skip
-@click.option("--crop-enlarge", type=click.FloatRange(0, min_open=True), default=1.25, show_default=True,
+@click.option("--crop-enlarge", type=Number(0, 100, min_open=True), default=1.25, show_default=True,
               help="Factor on the box before it is cropped.")  # fmt: skip
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder for statistics.json and the plots.")
 @format_option("table", "json", "csv", "markdown", "latex")

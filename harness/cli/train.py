@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from harness.cli.numbers import Number
 from harness.cli.options import data_root_option
 from harness.cli.output import emit_rows, note, training_bar
 from harness.errors import DataError, UsageError
@@ -62,14 +63,14 @@ def _list_recipes(context: click.Context, _: click.Parameter, wanted: bool) -> N
                    "The options below change single entries of it.")  # fmt: skip
 @click.option("--list-recipes", is_flag=True, is_eager=True, expose_value=False, callback=_list_recipes,
               help="List the recipes (tiny, hrnet, dcpose-pt17, fami ...) and exit.")  # fmt: skip
-@click.option("--minutes", type=click.FloatRange(min=0, min_open=True),
+@click.option("--minutes", type=Number(min=0, min_open=True),
               help="Budget in minutes (10, where the recipe has no epochs).")  # fmt: skip
-@click.option("--epochs", type=click.FloatRange(min=0, min_open=True), help="Budget in epochs instead.")
+@click.option("--epochs", type=Number(min=0, min_open=True), help="Budget in epochs instead.")
 @click.option("--steps", type=click.IntRange(1), help="Budget in steps instead.")
 @click.option("--loss", help="A registered loss.")
 @click.option("--codec", help="Teach the network to be read by this codec of the same form, as dsnt for maps "
                               "(with --loss dsnt_js); give it to eval, too.")  # fmt: skip
-@click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), help="Peak learning rate.")
+@click.option("--learning-rate", type=Number(min=0, min_open=True), help="Peak learning rate.")
 @click.option("--batch-size", type=click.IntRange(1), help="Clips per step, over all processes.")
 @click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), help="What forward and backward compute in.")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)

@@ -81,9 +81,12 @@ def check_data(
         if dataset:
             findings += _split_findings(dataset, root)
             findings += _image_findings(dataset, images)
-        prints = {"fingerprint": fingerprint(labels.files, root)}
+        prints = {"fingerprint": dataset.fingerprint} if dataset else _label_prints(labels, root)
         if dataset and images != "none" and all(finding.kind != "image-elsewhere" for finding in findings):
-            prints["images_fingerprint"] = images_fingerprint(dataset)
+            try:
+                prints["images_fingerprint"] = images_fingerprint(dataset)
+            except DataError as error:
+                findings.append(Finding("image-broken", str(root), f"split {split}", str(error)))
         facts[split] = _counts(readable, len(videos[split])) | prints
     if not facts and not findings:
         looked = ", ".join(places.format(split="*") for places in (*PLACES[layout].folders, *PLACES[layout].merged))
@@ -92,6 +95,14 @@ def check_data(
         for video in sorted(videos[first] & videos[second]):
             findings.append(Finding("split-shared", str(root), video, f"in {first} and in {second}"))
     return Report(str(root), name, facts, tuple(findings))
+
+
+def _label_prints(labels: LabelFiles, root: Path) -> dict[str, str]:
+    """The fingerprint of labels that cannot be read as such; none of what is no plain file or beyond measure."""
+    try:
+        return {"fingerprint": fingerprint(labels.files, root)}
+    except OSError:
+        return {}
 
 
 def _without_labels(card: DatasetCard, root: Path, split: str) -> DataSet | None:

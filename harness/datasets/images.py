@@ -15,8 +15,12 @@ from typing import BinaryIO
 from harness.datasets.fingerprint import file_sha256
 from harness.datasets.sequences import DataSet, Frame, Sequence
 from harness.errors import DataError, UsageError, listed
+from harness.files import open_plain
 
 __all__ = ["image_size", "images_fingerprint", "missing_images", "relocated", "stated_size", "without"]
+
+#: Bytes of an image file: more than the largest picture that is decoded takes without any compression.
+LARGEST = 2**29
 
 #: What the system says of a path where nothing is: not there, under a file, a link to itself, too long to be a name.
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
@@ -60,7 +64,7 @@ def _is_there(path: Path) -> bool:
 def image_size(path: Path) -> tuple[int, int] | None:
     """(width, height) of a JPEG or PNG file from its header; None if it is not there or neither of them."""
     try:
-        with path.open("rb") as stream:
+        with open_plain(path) as stream:
             return stated_size(stream)
     except (OSError, ValueError):
         return None
@@ -114,7 +118,7 @@ def images_fingerprint(dataset: DataSet) -> str:
     """`sha256:...` over the name and size of every image, and the content of the first and last of each sequence.
 
     A missing image counts with size -1. Fast: one look at each file, and a few files read per sequence. Raises
-    DataError for an image path that leaves the data root.
+    DataError for an image path that leaves the data root, and for an image that is no plain file or larger than any.
     """
     digest = hashlib.sha256()
     for sequence in sorted(dataset.sequences, key=lambda item: item.name):
@@ -126,9 +130,17 @@ def images_fingerprint(dataset: DataSet) -> str:
             except OSError as problem:
                 _only_if_absent(problem, path)
                 size = -1
-            content = file_sha256(Path(path)) if size >= 0 and position in (0, last) else ""
+            content = _image_sha256(path) if size >= 0 and position in (0, last) else ""
             digest.update(f"{frame.image}\0{size}\0{content}\n".encode())
     return f"sha256:{digest.hexdigest()}"
+
+
+def _image_sha256(path: str) -> str:
+    try:
+        return file_sha256(Path(path), most=LARGEST)
+    except OSError as problem:
+        reason = problem.strerror or problem
+        raise DataError(f"{path}: cannot read the image ({reason}); fetch it again, or check --data-root") from None
 
 
 def _only_if_absent(problem: OSError, path: Path | str) -> None:

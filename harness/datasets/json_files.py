@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from harness.errors import DataError
+from harness.files import TooLargeError, read_plain
 
 __all__ = ["SUFFIXES", "read_json", "sequence_name"]
 
@@ -39,11 +40,14 @@ def read_json(path: Path) -> Any:
     named.
     """
     try:
-        data = _bounded(path)
+        data = _unpacked(path, read_plain(path, most=LARGEST))
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
+    except TooLargeError:
+        raise _too_large(path, "is") from None
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path}: cannot be read ({error}); copy or download it again") from None
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{path}: cannot be read ({reason}); copy or download it again") from None
     if not data.strip():
         raise DataError(f"{path}: the file is empty; expected JSON. Copy or download it again")
     try:
@@ -52,11 +56,8 @@ def read_json(path: Path) -> Any:
         return _second_reading(path, data, error)
 
 
-def _bounded(path: Path) -> bytes:
+def _unpacked(path: Path, data: bytes) -> bytes:
     """The unpacked bytes of a file, stopping where there are too many: a few kilobytes may unpack to any number."""
-    if path.stat().st_size > LARGEST:
-        raise _too_large(path, "is")
-    data = path.read_bytes()
     if data[:2] != b"\x1f\x8b":
         return data
     parts, size = [], 0

@@ -9,10 +9,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.datasets.images import stated_size
+from harness.datasets.images import LARGEST, stated_size
 from harness.errors import DataError
+from harness.files import read_plain
 
-__all__ = ["decode_image", "read_image"]
+__all__ = ["decode_image", "image_bytes", "read_image"]
 
 #: Pixels that a picture may have, four times those of an 8K frame: a small file can claim more than any memory holds.
 MOST_PIXELS = 2**27
@@ -22,11 +23,15 @@ _FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
 
 def read_image(path: Path) -> NDArray[np.uint8]:
     """The picture (H,W,3) uint8 BGR of a file, its EXIF orientation ignored; DataError names an unusable file."""
+    return decode_image(image_bytes(path), name=str(path))
+
+
+def image_bytes(path: Path) -> bytes:
+    """The bytes of an image file; DataError for one that is missing, no plain file, or larger than any picture."""
     try:
-        content = path.read_bytes()
+        return read_plain(path, most=LARGEST)
     except OSError as error:
         raise DataError(f"{path}: cannot read the image ({error.strerror or error}); check --data-root") from None
-    return decode_image(content, name=str(path))
 
 
 def decode_image(content: bytes, *, name: str) -> NDArray[np.uint8]:

@@ -19,7 +19,7 @@ import orjson
 import torch
 from torch.distributed import PrefixStore, Store, rendezvous  # type: ignore[attr-defined]
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, UsageError
 
 __all__ = ["ALONE", "Ranks", "join_ranks"]
 
@@ -83,15 +83,29 @@ ALONE = Ranks()
 
 @lru_cache(maxsize=1)
 def join_ranks() -> Ranks:
-    """The ranks that torchrun started, or one alone; raises HarnessError where the store cannot be reached."""
-    size = int(os.environ.get("WORLD_SIZE", "1"))
+    """The ranks that torchrun started, or one alone.
+
+    Raises HarnessError where the store cannot be reached, UsageError where a variable of torchrun is no number.
+    """
+    size, here = _told("WORLD_SIZE", 1, least=1), _told("LOCAL_WORLD_SIZE", 1, least=1)
     if size == 1 or "RANK" not in os.environ:
         return ALONE
+    _, local = _told("RANK", 0, most=size - 1), _told("LOCAL_RANK", 0)
     if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+        torch.cuda.set_device(local % torch.cuda.device_count())
     try:
         store, rank, size = next(iter(rendezvous("env://")))
     except (RuntimeError, ValueError) as problem:
         raise HarnessError(f"the store of torchrun cannot be reached ({str(problem).splitlines()[0]})") from None
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")  # torchrun keeps one store for all its restarts
-    return Ranks(rank, size, int(os.environ.get("LOCAL_WORLD_SIZE", "1")), PrefixStore(f"attempt {attempt}", store))
+    return Ranks(rank, size, here, PrefixStore(f"attempt {attempt}", store))
+
+
+def _told(variable: str, otherwise: int, *, least: int = 0, most: int | None = None) -> int:
+    """The number that torchrun puts into a variable; UsageError for what is none or out of bounds."""
+    text = os.environ.get(variable, str(otherwise))
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else -1
+    if number < least or (most is not None and number > most):
+        bounds = f"from {least} on" if most is None else f"from {least} to {most}"
+        raise UsageError(f"{variable} is {text[:40]!r}, expected a number {bounds}; unset it, or start with torchrun")
+    return number

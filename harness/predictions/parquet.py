@@ -14,14 +14,19 @@ from numpy.typing import NDArray
 
 from harness import skeletons
 from harness.datasets.sequences import NO_TRACK
-from harness.errors import DataError, HarnessError, listed
+from harness.errors import DataError, HarnessError
+from harness.files import read_plain
 from harness.predictions.rows import Predictions, person_numbers
 
 __all__ = ["read_parquet", "write_parquet"]
 
 _KEY = b"harness.predictions"
 _FORMAT = 1
-_COLUMNS = ("sequence", "frame", "person", "track_id", "box", "box_score", "joints", "scores", "present")
+
+#: Bytes of a file of predictions, which no data set comes near.
+LARGEST = 2**32
+#: Bytes that any file may unpack to, and how many times its own size where that is more.
+_SMALL, _MOST_TIMES = 2**28, 64
 _SKELETONS = {
     item.name: item
     for item in (skeletons.POSETRACK17, skeletons.POSETRACK15, skeletons.POSETRACK21_15, skeletons.COCO17)
@@ -60,33 +65,68 @@ def write_parquet(predictions: Predictions, path: Path) -> str:
 
 
 def read_parquet(path: Path) -> Predictions:
-    """Read what `write_parquet` wrote; DataError for a file that is missing, damaged or of another kind."""
+    """Read what `write_parquet` wrote; DataError for a file that is missing, damaged or of another kind.
+
+    What a small file says that it holds is looked at before it is unpacked: more than 256 MiB and 64 times its size
+    are refused.
+    """
     pa, pq = _arrow()
+    from harness.predictions.parquet_columns import check_columns
+
     try:
+        content = read_plain(path, most=LARGEST)
         # Not `read_table`, which looks for partitions and starts threads: thrice the time for files of this size.
-        table = pq.ParquetFile(pa.BufferReader(path.read_bytes())).read(use_threads=False)
-        names = table.column_names
+        file = pq.ParquetFile(pa.BufferReader(content))
+        wanted = check_columns(file.schema_arrow, source=str(path))
+        names, skeleton = _header(file.schema_arrow.metadata, path)
+        _check_size(file.metadata, len(content), len(skeleton), path)
+        if not pa.types.is_dictionary(file.schema_arrow.field("sequence").type):
+            # written by others: the same long name in every row would be written out in each
+            file = pq.ParquetFile(pa.BufferReader(content), read_dictionary=["sequence"])
+        table = file.read(columns=wanted, use_threads=False)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
-        raise DataError(f"{path}: not a readable Parquet file ({str(error).splitlines()[0]})") from None
-    header = (table.schema.metadata or {}).get(_KEY)
-    absent = [name for name in _COLUMNS if name not in names]
-    if header is None or absent:
-        why = f"column {listed(absent)} is missing" if absent else "its header names no sequences"
-        raise DataError(f"{path}: these are not predictions of this program: {why}")
+        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+        raise DataError(f"{path}: not a readable Parquet file ({reason}); write the file again") from None
+    try:
+        return _predictions(table, names, skeleton)
+    except (ValueError, KeyError, TypeError, pa.ArrowException) as error:
+        reason = str(error).partition("\n")[0]
+        raise DataError(f"{path}: the columns are not those of predictions ({reason}); write the file again") from None
+
+
+def _header(metadata: dict[bytes, bytes] | None, path: Path) -> tuple[tuple[str, ...], skeletons.Skeleton]:
+    """The names of the sequences and the skeleton that a file says it is about."""
+    header = (metadata or {}).get(_KEY)
+    if header is None:
+        raise DataError(f"{path}: these are not predictions of this program: its header names no sequences")
     try:
         facts = orjson.loads(header)
     except orjson.JSONDecodeError as error:
         raise DataError(f"{path}: its header is damaged ({error}); write the file again") from None
     if not isinstance(facts, dict):
         raise DataError(f"{path}: its header is not an object; write the file again")
-    if facts.get("format") != _FORMAT or facts.get("skeleton") not in _SKELETONS:
-        raise DataError(f"{path}: format {facts.get('format')} with skeleton {facts.get('skeleton')} is not known here")
-    try:
-        return _predictions(table, tuple(facts["sequence_names"]), _SKELETONS[facts["skeleton"]])
-    except (ValueError, KeyError, TypeError, pa.ArrowException) as error:
-        raise DataError(f"{path}: the columns are not those of predictions ({error}); write the file again") from None
+    skeleton = _SKELETONS.get(str(facts.get("skeleton")))
+    if facts.get("format") != _FORMAT or skeleton is None:
+        told = f"format {facts.get('format')!s:.40} with skeleton {facts.get('skeleton')!s:.40}"
+        raise DataError(f"{path}: {told} is not known here")
+    names = facts.get("sequence_names")
+    if not isinstance(names, list) or set(map(type, names)) - {str} or len(set(names)) < len(names):
+        raise DataError(f"{path}: sequence_names of its header is no list of different names; write the file again")
+    return tuple(names), skeleton
+
+
+def _check_size(metadata: Any, size: int, joints: int, path: Path) -> None:
+    """Raise DataError for a file of `size` bytes that unpacks to far more: equal rows take next to no room."""
+    # What its columns say of themselves is not asked: pyarrow ends the process where that is damaged.
+    packed = sum(metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups))
+    unpacked = max(packed, metadata.num_rows * 8 * (9 + 4 * joints))
+    if unpacked > max(_SMALL, _MOST_TIMES * size):
+        raise DataError(
+            f"{path}: unpacks from {size:,} to about {unpacked:,} bytes ({metadata.num_rows:,} rows), as no "
+            "predictions do; write the file again"
+        )
 
 
 def _arrow() -> tuple[Any, Any]:
@@ -132,39 +172,25 @@ def _lists(values: NDArray[Any], kind: Any, width: int) -> Any:
 
 
 def _predictions(table: Any, names: tuple[str, ...], skeleton: skeletons.Skeleton) -> Predictions:
-    pa, _ = _arrow()
+    from harness.predictions.parquet_columns import OPTIONAL, codes, flags, lists, whole
+
     joints = len(skeleton)
-
-    def flat(name: str, width: int) -> NDArray[Any]:
-        column = table.column(name).combine_chunks()
-        values = column.values if len(column) else pa.array([], type=column.type.value_type)
-        return np.array(values.to_numpy(zero_copy_only=False)).reshape(len(table), width)
-
-    def plain(name: str) -> NDArray[Any]:
-        return np.array(table.column(name).to_numpy())
-
-    text = table.column("sequence").cast(pa.string()).combine_chunks().dictionary_encode()
-    codes = {name: number for number, name in enumerate(names)}
-    lookup = np.array([codes[name] for name in text.dictionary.to_pylist()], dtype=np.int64)
-    sequence = lookup[text.indices.to_numpy()] if len(table) else np.zeros(0, dtype=np.int64)
-    frame = plain("frame").astype(np.int64)
-    person = plain("person").astype(np.int64)
+    sequence, frame, person = codes(table, names), whole(table, "frame"), whole(table, "person")
     if not np.array_equal(np.lexsort((person, frame, sequence)), np.arange(len(table))):
         raise ValueError("the rows are not ordered by sequence, frame and person")
     if not np.array_equal(person, person_numbers(sequence, frame)):
         raise ValueError("the people of a frame are not numbered 0, 1, 2 ...")
-    whole = plain("whole_numbers").astype(bool) if "whole_numbers" in table.column_names else None
     return Predictions(
         sequence_names=names,
         sequence=sequence,
         frame=frame,
         person=person,
-        track_ids=table.column("track_id").fill_null(NO_TRACK).to_numpy().astype(np.int64),
-        boxes=flat("box", 4),
-        box_scores=plain("box_score"),
-        joints=flat("joints", 2 * joints).reshape(-1, joints, 2),
-        scores=flat("scores", joints),
-        present=flat("present", joints).astype(bool),
+        track_ids=whole(table, "track_id", missing=NO_TRACK),
+        boxes=lists(table, "box", 4),
+        box_scores=np.array(table.column("box_score").to_numpy(), dtype=np.float64),
+        joints=lists(table, "joints", 2 * joints).reshape(-1, joints, 2),
+        scores=lists(table, "scores", joints),
+        present=lists(table, "present", joints),
         skeleton=skeleton,
-        whole_numbers=whole,
+        whole_numbers=flags(table, OPTIONAL) if OPTIONAL in table.column_names else None,
     )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-import os
 from pathlib import Path
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from harness.errors import DataError
+from harness.files import written_whole
 from harness.report.style import GREY, new_figure, palette, theme
 
 __all__ = ["draw_training_curves", "training_curves"]
@@ -60,6 +60,5 @@ def draw_training_curves(log: Path, path: Path, *, title: str = "") -> None:
     content = io.BytesIO()
     with theme():
         training_curves(rows, title=title).savefig(content, format="png", dpi=140, metadata={"Software": None})
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(content.getvalue())
-    temporary.replace(path)
+    with written_whole(path) as new:
+        new.write_bytes(content.getvalue())

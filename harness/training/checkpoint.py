@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, Protocol
 import torch
 
 from harness.errors import UsageError, WeightsError, listed
+from harness.files import written_whole
 from harness.training.recipe import Recipe, plain_recipe
 
 __all__ = ["LOG_COLUMNS", "Progress", "Stateful", "restore", "save_checkpoint", "write_atomically", "write_log"]
@@ -45,10 +45,9 @@ class Progress:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Replace a file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(content)
-    temporary.replace(path)
+    """Replace a file whole or not at all; HarnessError where it cannot be written."""
+    with written_whole(path) as new:
+        new.write_bytes(content)
 
 
 def save_checkpoint(path: Path, parts: Mapping[str, Stateful], progress: Progress, identity: Mapping[str, Any]) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.boxes import people_boxes
+from harness.datasets.pictures import image_bytes
 from harness.datasets.sequences import DataSet, Polygon
 from harness.errors import DataError
 from harness.inference.crops import centre_and_scale, crop_matrices, transform, warp
@@ -61,7 +62,7 @@ def collect_frames(dataset: DataSet, *, minimum_joints: int = 1, masked: bool = 
         enough = truth.annotated.sum(axis=1) >= minimum_joints
         for position in np.unique(truth.frame[enough]).tolist():
             rows = np.flatnonzero((truth.frame == position) & enough)
-            files.append(dataset.image_path(item.frames[position]).read_bytes())
+            files.append(image_bytes(dataset.image_path(item.frames[position])))
             joints.append(truth.joints[rows])
             annotated.append(truth.annotated[rows])
             areas.append((boxes[rows, 2:] - boxes[rows, :2]).prod(axis=1))

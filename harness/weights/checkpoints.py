@@ -6,6 +6,7 @@ import pickle
 import pickletools
 import re
 import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,21 +16,27 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from harness.errors import WeightsError, listed
+from harness.files import open_plain
 
 __all__ = ["read_checkpoint"]
 
 _WRAPPERS = ("state_dict", "best_state_dict", "model")
 _FORBIDDEN = re.compile(r"GLOBAL ([\w.]+)")
+#: What an archive may unpack to: so many times its size, and so many bytes besides.
+_MOST_TIMES, _SMALL = 4, 2**26
 _NUMBER_TYPES = [type(np.dtype(kind)) for kind in ("f4", "f8", "i8")]
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], Mapping[str, str]]:
     """Tensors by name, and the metadata (safetensors only); the kind of file is told by its first bytes.
 
-    Raises WeightsError for an unreadable file, for one that holds code, and where no state dict is found.
+    Raises WeightsError for an unreadable file, for one that holds code or unpacks to far more than its size, and where
+    no state dict is found.
     """
-    with path.open("rb") as file:
+    with open_plain(path) as file:
         start = file.read(9)
+    if start[:2] == b"PK":
+        _check_unpacked(path)
     if start[8:9] == b"{":
         try:
             with safe_open(path, framework="pt") as archive:
@@ -37,6 +44,21 @@ def read_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], Mapping[str, s
         except (SafetensorError, OSError) as problem:
             raise WeightsError(f"{path}: not a readable safetensors file ({problem}); fetch it again") from None
     return _unwrap(_read_torch(path, pickled=start[:1] == b"\x80" or start[:2] == b"PK"), path), {}
+
+
+def _check_unpacked(path: Path) -> None:
+    """Raise WeightsError for a torch archive that unpacks to far more than its size: torch itself packs nothing."""
+    size = path.stat().st_size
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as problem:
+        raise WeightsError(f"{path}: not a readable checkpoint ({problem}); fetch it again") from None
+    if unpacked > _MOST_TIMES * size + _SMALL:
+        raise WeightsError(
+            f"{path}: refused, since its {size:,} bytes unpack to {unpacked:,}, as no weights do; "
+            "save its state_dict() by torch, which packs nothing"
+        )
 
 
 def _read_torch(path: Path, *, pickled: bool) -> Any:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
+import io
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from harness.errors import UsageError
+from harness.files import written_whole
 from harness.weights.loading import LoadedWeights, key_sources, load, save
 from harness.weights.sources import KeyMap
 
@@ -34,10 +35,10 @@ def convert(module: nn.Module, source: str | Path, out: Path, *, to: str = OURS)
         return loaded
     theirs = {target.theirs(key): value.cpu().contiguous() for key, value in module.state_dict().items()}
     theirs = target.pack(theirs) if target.pack else theirs
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.{os.getpid()}")
-    torch.save({target.wrapper: theirs} if target.wrapper else theirs, temporary)
-    temporary.replace(out)
+    content = io.BytesIO()  # torch says nothing of a disk that is full but where in its own code it noticed
+    torch.save({target.wrapper: theirs} if target.wrapper else theirs, content)
+    with written_whole(out) as new:
+        new.write_bytes(content.getbuffer())
     return loaded
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import nn
 
 from harness.errors import WeightsError, listed
+from harness.files import written_whole
 from harness.weights.checkpoints import read_checkpoint
 from harness.weights.manifest import WeightsEntry, find_weights, publish_entry, sha256_of, write_text
 from harness.weights.sources import DEFAULT_SOURCES, KeyMap, recognise, strip_wrapper
@@ -23,6 +25,8 @@ __all__ = ["LoadedWeights", "key_sources", "load", "parameter_count", "publish",
 State = Mapping[str, torch.Tensor]
 
 _OWN = "vidpose-harness"
+#: What the system says within an error of the library that writes.
+_SYSTEM_SAYS = re.compile(r'message: "([^"]+)"|I/?O error: (.+?) \(os error')
 _COCO_NOTE = "trained on COCO: its channels 1 and 2 are the eyes, read as head_bottom and head_top"
 
 
@@ -72,7 +76,8 @@ def key_sources(module: nn.Module) -> tuple[KeyMap, ...]:
 def save(state: nn.Module | State, path: Path, *, about: Mapping[str, Any] | None = None, half: bool = False) -> str:
     """Write a network or state dict as safetensors, atomically, and return its sha256.
 
-    `about` is stored in the file as JSON; `half` stores floating-point tensors as float16 at half the size.
+    `about` is stored in the file as JSON; `half` stores floating-point tensors as float16 at half the size. Raises
+    HarnessError where the file cannot be written.
     """
     tensors = state.state_dict() if isinstance(state, nn.Module) else dict(state)
     plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
@@ -80,13 +85,14 @@ def save(state: nn.Module | State, path: Path, *, about: Mapping[str, Any] | Non
         plain = {key: value.half() if value.is_floating_point() else value for key, value in plain.items()}
     # one metadata entry: with several, their order in the file (and so the hash) would vary
     metadata = {_OWN: json.dumps(dict(about or {}), sort_keys=True)}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    save_file(plain, temporary, metadata=metadata)
-    temporary.chmod(0o644)  # the library makes files that only their owner can read
-    digest = sha256_of(temporary)
-    temporary.replace(path)
-    return digest
+    with written_whole(path) as new:
+        try:
+            save_file(plain, new, metadata=metadata)
+        except SafetensorError as problem:
+            said = _SYSTEM_SAYS.search(str(problem))
+            raise OSError((said[1] or said[2]) if said else str(problem)) from None
+        new.chmod(0o644)  # the library makes files that only their owner can read
+        return sha256_of(new)
 
 
 def publish(

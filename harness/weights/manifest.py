@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from harness.errors import WeightsError
+from harness.files import open_plain, written_whole
 from harness.registry import Registry, load_plugins
 from harness.toml_files import read_toml
 
@@ -83,7 +84,7 @@ def cache_folder() -> Path:
 
 def sha256_of(path: Path) -> str:
     """The sha256 of a file, as hexadecimal digits."""
-    with path.open("rb") as file:
+    with open_plain(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -104,7 +105,6 @@ def publish_entry(manifest: Path, entry: WeightsEntry) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    """Write a text file atomically; HarnessError where it cannot be written."""
+    with written_whole(path) as new:
+        new.write_text(text, encoding="utf-8")
