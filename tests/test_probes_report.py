@@ -174,6 +174,14 @@ def test_the_page_says_what_the_rows_hold():
     assert "![dose_response.png](dose_response.png)" in page and "![time.png](time.png)" in page
 
 
+def test_the_page_says_who_was_not_asked_and_what_strides_meet():
+    asked = [run("key_blur=8", -30.0), run("key_grey=1", -40.0), run("key_blur=8", -20.0, method="hrnet", support=(0,))]
+    page = probe_page(probed(asked), [], [])
+    assert "* Not asked, though others were: hrnet:tiny (`key_grey`)." in page and "beyond the ends" not in page
+    strides = [run("support_stride=8", -1.0), run("support_frozen", -2.0)]
+    assert "beyond the ends of a video" in (page := probe_page(probed(strides), [], [])) and "Not asked" not in page
+
+
 def test_findings_round_trip_one_row_a_line():
     record = watched_run()
     text = dump_record(record)

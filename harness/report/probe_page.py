@@ -14,6 +14,13 @@ __all__ = ["gap_rows", "probe_page"]
 
 _FROZEN = "support_frozen"
 
+_STRIDE = "support_stride"
+
+_BEYOND = (
+    "* The larger a stride, the more neighbours lie beyond the ends of a video, where each method's own rule fills in: "
+    "the key frame, or the first and the last frame. Compare strides of one method with care, those of two not at all."
+)
+
 #: Gathered features this many times as large as the key's are what the notes call over-exposed.
 _EXPOSED = 2.0
 
@@ -82,7 +89,16 @@ def _key_frame(items: Sequence[Probed]) -> list[str]:
             + "".join(f"; {name}, which is not shown the key frame, has {value:.1f}" for name, value in blind.items())
             + "."
         )
-    return [*lines, "", *sentences]
+    return [*lines, "", *sentences, *_not_asked([item for item in items if not item.blind])]
+
+
+def _not_asked(items: Sequence[Probed]) -> list[str]:
+    """A sentence on the probes that some methods of a table were asked and others were not."""
+    families = list(dict.fromkeys(item.family for item in items))
+    asked = {title: {item.family for item in mine} for title, mine in by_subject(items).items()}
+    open_ = {title: [family for family in families if family not in own] for title, own in asked.items()}
+    lacking = [f"{title} ({', '.join(f'`{family}`' for family in left)})" for title, left in open_.items() if left]
+    return [f"* Not asked, though others were: {'; '.join(lacking)}."] if lacking else []
 
 
 def _time(items: Sequence[Probed]) -> list[str]:
@@ -108,7 +124,9 @@ def _time(items: Sequence[Probed]) -> list[str]:
                 f"* Temporal gain of {item.title}: {gain}, {_verdict(row)}. "
                 + (f"By slice: {where}." if where else "No slice shows one.")
             )
-    return [*lines, "", *sentences]
+    if any(item.name == _STRIDE for item in items):
+        sentences.append(_BEYOND)
+    return [*lines, "", *sentences, *_not_asked(items)]
 
 
 def _alignment(watched: Sequence[tuple[str, RunRecord]]) -> list[str]:
