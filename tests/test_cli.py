@@ -251,8 +251,10 @@ def test_the_floor_leaves_out_the_same_sequences(harness, copied: Path) -> None:
     )  # fmt: skip
     assert answer.code == 0, answer.err
     assert "groups of runs" not in answer.out and answer.out.count("†") >= 2
-    checked = harness("verify", "--results", copied.parent / "results", "--data-root", copied.parent)
+    checked = harness("verify", "--results", copied.parent / "results")
     assert checked.code == 0 and "not checked: data" in checked.out
+    wrong = harness("verify", "--results", copied.parent / "results", "--data-root", copied.parent)
+    assert wrong.code == 5 and "data: " in wrong.out and str(copied.parent) in wrong.out
 
 
 def test_a_split_without_labels_is_refused_before_inference(harness, smoke_val: Path, tmp_path: Path) -> None:

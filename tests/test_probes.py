@@ -316,7 +316,8 @@ def test_probed_runs_are_partial_and_compared_with_the_untouched_one(harness, tm
 def test_probes_are_listed_and_a_study_needs_somebody(harness):
     assert "key_motion_blur" in harness("probe", "--list").out
     assert harness("probe", "--kind", "time").code == 2
-    nothing = harness("probe", "--kind", "keyframe", "--method", "higher_hrnet", "--no-control")
+    asked = ("--kind", "keyframe", "--method", "higher_hrnet", "--no-control", "--dataset", "synthtrack-smoke")
+    nothing = harness("probe", *asked)
     assert nothing.code == 2 and "nothing of this can be asked" in nothing.err and "Traceback" not in nothing.err
 
 

@@ -84,10 +84,11 @@ def _key_frame(items: Sequence[Probed]) -> list[str]:
     for title, mine in by_subject([item for item in known if not item.blind]).items():
         worst = min(mine, key=lambda item: item.row()["b"])
         start, left = worst.row()["a"], worst.row()["b"]
+        sentences.append(f"* {title} falls from {start:.1f} to {left:.1f} AP at `{_named(worst)}`.")
+    if blind:
+        others = ", ".join(f"{name} has {value:.1f}" for name, value in blind.items())
         sentences.append(
-            f"* {title} falls from {start:.1f} to {left:.1f} AP at `{_named(worst)}`"
-            + "".join(f"; {name}, which is not shown the key frame, has {value:.1f}" for name, value in blind.items())
-            + "."
+            f"* Not shown the key frame at all, {others} AP: what one that has lost it should still reach."
         )
     return [*lines, "", *sentences, *_not_asked([item for item in items if not item.blind])]
 
