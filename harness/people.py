@@ -106,6 +106,7 @@ def afterwards(
     labelled = _labelled(dataset, predictions)
     left = predictions if labelled.all() else only(predictions, np.flatnonzero(labelled))
     if request.nms != "none" and whole:
+        left = only(left, np.flatnonzero(left.present.any(axis=1)))  # of other joints than these labels have
         left = suppress(left, request.nms, threshold=request.nms_threshold, own_scores=True)
     elif request.nms != "none":
         _, scale = centre_and_scale(left.boxes, crop.size, enlarge=crop.enlarge, aspect=crop.aspect)

@@ -287,6 +287,9 @@ def test_protocols_change_one_factor_or_all():
     ]  # fmt: skip
     whole = protocol_cells(subject_named("higher_hrnet", Request("")), boxes="detections.json")
     assert [cell.name for cell in whole] == ["", "flip", "bf16"]
+    told = []
+    alone = protocol_cells(subject_named("prtr_end_to_end", Request("")), tell=told.append)
+    assert [cell.name for cell in alone] == ["", "bf16"] and "no flip test" in told[-1]
     crossed = protocol_cells(subject_named("fami", Request("")), cross=True)
     assert len(crossed) == 4 * 2 * 3 * 2 * 2 and len({cell.name for cell in crossed}) == len(crossed)
 

@@ -176,6 +176,11 @@ def test_persons_of_whole_frames_have_scores_of_their_own():
     assert (merged.scores[0] <= given.scores[:2].max()).all() and (merged.scores[0] >= given.scores[:2].min()).all()
     np.testing.assert_allclose(merged.scores[1:], given.scores[2:4])  # 0.15 is too little, though 0.5 of its box score
     assert len(suppress(given, "pose")) == len(merged) + 1
+    lone = replace(own, present=own.present.copy(), boxes=own.boxes.copy())
+    lone.present[4, 1:] = False
+    lone.boxes[4] = np.tile(own.joints[4, 0], 2)
+    for rule in RULES:
+        assert len(suppress(lone, rule, own_scores=True)) >= 3  # a person of one joint stops nobody
 
 
 @pytest.mark.parametrize("rule", ["pose", "pose-original"])

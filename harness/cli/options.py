@@ -73,7 +73,7 @@ def run_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--boxes", default="truth", show_default=True,
                      help="truth, or a detector's JSON file: a list of {bbox [x, y, w, h], score, category_id (1), "
                           "image_name or image_id, optionally track_id}."),
-        click.option("--min-box-score", type=float, default=0.2, show_default=True,
+        click.option("--min-box-score", type=Number(), default=0.2, show_default=True,
                      help="Detector boxes scored lower are left out."),
         click.option("--box-enlarge", type=Number(0, 100, min_open=True), default=1.0, show_default=True,
                      help="Factor on the sides of every box, before the method's own."),

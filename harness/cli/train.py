@@ -50,7 +50,7 @@ def _list_recipes(context: click.Context, _: click.Parameter, wanted: bool) -> N
 @click.option("--target-boxes", type=click.Path(path_type=Path),
               help="Where the target's people are: a detector's JSON file as --boxes of eval takes; "
                    "the boxes of the target's labels if not given.")  # fmt: skip
-@click.option("--target-min-box-score", type=float,
+@click.option("--target-min-box-score", type=Number(),
               help="Boxes of --target-boxes scored lower are left out; 0.2 if not given.")  # fmt: skip
 @click.option("--split", default="train", show_default=True, help="Split to learn from; some of it is held out.")
 @click.option("--live", is_flag=True,

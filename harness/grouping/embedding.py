@@ -62,6 +62,7 @@ class AssociativeEmbedding:
     complete: bool = True
     least_score: float = 0.0
     anchored: bool = field(default=False, init=False)
+    mirrors: bool = field(default=True, init=False)
 
     @property
     def rule(self) -> TagRule:

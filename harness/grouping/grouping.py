@@ -51,6 +51,10 @@ class Grouping(Protocol):
     def anchored(self) -> bool:
         """Whether the input at scale 1, not that of the smallest scale, says how large the others are."""
 
+    @property
+    def mirrors(self) -> bool:
+        """Whether persons can be made of a frame and its mirror image."""
+
     def mirror(self, frames: torch.Tensor) -> torch.Tensor:
         """Frames (B,3,H,W) as the network has to see them for `Pass.mirrored`."""
 

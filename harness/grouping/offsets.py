@@ -39,6 +39,7 @@ class CentreOffsets:
     decrease: float = 0.9
     least_score: float = 0.0
     anchored: bool = field(default=True, init=False)
+    mirrors: bool = field(default=True, init=False)
 
     def mirror(self, frames: torch.Tensor) -> torch.Tensor:
         """Frames (B,3,H,W), left and right exchanged and then moved; the last columns stay as they were."""

@@ -27,6 +27,7 @@ class PersonSet:
     least_person: float = 0.05
     least_score: float = 0.0
     anchored: bool = field(default=True, init=False)
+    mirrors: bool = field(default=False, init=False)
 
     def mirror(self, frames: torch.Tensor) -> torch.Tensor:
         """There is none: persons of two passes have no partners."""

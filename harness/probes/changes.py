@@ -101,6 +101,8 @@ def with_rows(
         same = json.dumps(findings, sort_keys=True) == json.dumps(dict(record.findings), sort_keys=True)
         return record if same else replace(record, findings=findings)
 
+    if maps is None and added(run.record) is run.record:
+        return run
     return store.amend(run, added, maps=maps)
 
 

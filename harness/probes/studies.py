@@ -9,6 +9,7 @@ from typing import Any
 
 from harness.errors import UsageError
 from harness.evaluate import evaluate_together
+from harness.grouping import build_grouping
 from harness.methods import Preset, WholeFramePreset, card_of
 from harness.opening import Progress
 from harness.probes.changes import Judge, with_rows
@@ -93,7 +94,7 @@ def protocol_cells(
     """The untouched run and those under other protocols: boxes, flip test, decoder, crop path, precision.
 
     One factor at a time, or all of them crossed. `boxes` is a detector's file, if there is one. A method of whole
-    frames is given no boxes and cuts no crops: it has the others.
+    frames is given no boxes, cuts no crops and has no codec: it has the others.
     """
     factors = _factors(subject, boxes, seed, tell)
     cells = [Cell(subject)]
@@ -154,12 +155,16 @@ def _factors(
     if boxes is not None and not whole:
         people.append(setting("detector boxes", boxes=boxes))
     flip = preset.flip_test if subject.flip is None else subject.flip
-    decoders = [setting(f"codec {name}", codec=name) for name in _other_codecs(preset, subject.codec)]
-    if not decoders:
+    decoders = [] if whole else [setting(f"codec {name}", codec=name) for name in _other_codecs(preset, subject.codec)]
+    flips = [setting("no flip" if flip else "flip", flip=not flip)]
+    if isinstance(preset, WholeFramePreset) and not build_grouping(preset.codec, preset.codec_options).mirrors:
+        tell(f"method '{subject.method}': its persons have no partners in a mirrored frame: no flip test")
+        flips = []
+    if not decoders and not whole:
         tell(f"method '{subject.method}': codec '{preset.codec}' is the only one that reads its outputs")
     return [
         [own, *people],
-        [own, setting("no flip" if flip else "flip", flip=not flip)],
+        [own, *flips],
         [own, *decoders],
         [own] if whole else [own, setting("device crops", crop_path="device")],
         [own, setting("bf16", precision="bf16")],

@@ -160,7 +160,9 @@ def _people(predictions: Predictions, areas: Floats | None, *, own: bool) -> Peo
         scores = np.divide(scores, weights[:, None], out=np.zeros_like(scores), where=weights[:, None] > 0)
     boxes = pose_boxes(predictions.boxes, joints)
     if areas is None:
-        areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+        sides = boxes[:, 2:] - boxes[:, :2]
+        # nobody gave a box, so that of one joint, or of joints in a line, is as good as any: a px wide
+        areas = (np.maximum(sides, 1.0) if own else sides).prod(axis=1)
     if not (areas > 0).all():
         row = int(np.flatnonzero(~(areas > 0))[0])
         raise DataError(

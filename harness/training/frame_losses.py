@@ -108,8 +108,8 @@ def centre_offset_loss(
     extent = torch.where(count[..., None] > 0, extent, 0)
     area = extent.square().sum(-1)
     whole = area > 0
-    if targets.areas is not None:
-        whole = whole & (targets.areas >= least_area)
+    if least_area and targets.areas is not None:
+        whole = whole & (targets.areas.nan_to_num() >= least_area)
     sigma = torch.cat([cells.new_full((cells.shape[2],), 2.0), cells.new_full((1,), 4.0)])
     everything = torch.cat([cells, centre[:, :, None]], dim=2)
     shown = torch.cat([targets.known, whole[..., None]], dim=2)

@@ -57,7 +57,7 @@ def collect_frames(dataset: DataSet, *, minimum_joints: int = 1, masked: bool = 
     files, joints, annotated, areas, ignored, sequence = [], [], [], [], [], []
     for number, item in enumerate(dataset.sequences):
         truth = item.truth
-        known = np.isfinite(truth.boxes).all(axis=1, keepdims=True)
+        known = (truth.boxes[:, 2:] > truth.boxes[:, :2]).all(axis=1, keepdims=True)
         boxes = np.where(known, truth.boxes, people_boxes(dataset, item))
         enough = truth.annotated.sum(axis=1) >= minimum_joints
         for position in np.unique(truth.frame[enough]).tolist():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -88,6 +90,10 @@ class FrameTrainer(Trainer):
             held_out, replace(dataset, sequences=tuple(dataset.sequences[place] for place in places.tolist())),
             recipe, seed, device, scaler_of(recipe, device), team=team,
         )  # fmt: skip
+
+    def identity(self, dataset: DataSet, start: Path | None) -> dict[str, Any]:
+        """As any training's; those from when the recipe did not say who is a target do not go on."""
+        return {**super().identity(dataset, start), "targets": "of the recipe's minimum_joints"}
 
     def looked_at(self, steps: int, evaluations: int) -> set[int]:
         """As any training, but with a hundred steps between."""

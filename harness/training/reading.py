@@ -10,8 +10,8 @@ from harness.methods import Preset
 
 __all__ = ["learned_as"]
 
-#: Losses that want maps of peak 1, which no distribution over the cells is.
-_OF_PEAKS = ("hard_joints_mse", "joint_mse", "keypoint_mse")
+#: Losses of distributions over the cells, by parts of their names; the others want maps of peak 1, which none is.
+_OF_DISTRIBUTIONS = ("cross_entropy", "dsnt")
 
 
 def learned_as(preset: Preset, codec: str, *, loss: str) -> Preset:
@@ -22,7 +22,7 @@ def learned_as(preset: Preset, codec: str, *, loss: str) -> Preset:
     """
     activation = inspect.signature(codecs[codec]).parameters.get("activation")
     logits = activation is not None and activation.default == "softmax"
-    if logits and loss in _OF_PEAKS:
+    if logits and not any(part in loss for part in _OF_DISTRIBUTIONS):
         raise UsageError(
             f"loss '{loss}' compares maps of peak 1, and codec '{codec}' learns distributions; take --loss dsnt_js"
         )
