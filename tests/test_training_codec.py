@@ -66,7 +66,7 @@ def test_what_was_learned_as_logits_is_read_as_logits(smoke_val: Path, tmp_path:
     learned = load_method(CARD, weights=done.weights, codec="dsnt")
     assert learned.method.codec.activation == "softmax" and learned.weights.codec == "dsnt"
     assert load_method(CARD, weights=done.weights).method.preset == PRESET
-    assert load_method(CARD, weights=done.weights, codec="dark").method.codec.activation == "none"
+    assert load_method(CARD, weights=done.weights, codec="dark").method.codec.activation == "softmax"
     save(load_file(done.weights), tmp_path / "usual.safetensors", about={"name": "usual"})
     assert load_method(CARD, weights=tmp_path / "usual.safetensors", codec="dsnt").method.codec.activation == "none"
 

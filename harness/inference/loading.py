@@ -64,7 +64,7 @@ def load_method(
         )
     if source is not None and source != RANDOM:
         loaded = load(module, source)
-        if codec and loaded.codec == codec and loaded.activation in get_args(Activation):
+        if codec and loaded.codec and loaded.activation in get_args(Activation):
             chosen = read_as(card.preset(preset)[1], codec, activation=loaded.activation)
     module.eval().to(memory_format=torch.channels_last)  # convolutions run up to twice as fast on the CPU so
     digest = loaded.sha256 if loaded else None
