@@ -154,9 +154,20 @@ def _sentence(found: StudyAnswers, answer: Answer, each: Compared) -> str:
     if answer.cheaper:
         what = _COST_NAMES[answer.question.cheaper]
         costs = [getattr(found.costs[name], answer.question.cheaper) for name in (each.arm, each.baseline)]
-        ratio = f" ({costs[0] / costs[1]:.2f} of the {what})" if None not in costs and costs[1] else ""
-        remarks.append(f"cheaper: {answer.cheaper[each.arm]}{ratio}")
+        remarks.append(_cheaper(answer.question.cheaper, *costs, what))
     return f"{text}; {'; '.join(remarks)}." if remarks else f"{text}."
+
+
+def _cheaper(name: str, own: float | None, other: float | None, what: str) -> str:
+    """Whether an arm costs less than one baseline, and the share of its cost.
+
+    >>> _cheaper("multiply_adds", 1.0, 4.0, "multiply-adds"), _cheaper("parameters", None, 4.0, "parameters")
+    ('cheaper: yes (0.25 of the multiply-adds)', 'cheaper: not known')
+    """
+    if own is None or other is None:
+        return "cheaper: not known"
+    less = own > other if name == "clips_per_second" else own < other
+    return f"cheaper: {'yes' if less else 'no'}" + (f" ({own / other:.2f} of the {what})" if other else "")
 
 
 def _arm_table(found: StudyAnswers, answer: Answer) -> Table:
