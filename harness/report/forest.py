@@ -19,6 +19,9 @@ from harness.report.style import GREY, add_caption, new_figure, palette, theme
 
 __all__ = ["forest", "overview"]
 
+#: Letters of a label in one line.
+_LETTERS = 56
+
 #: Verdict -> (marker, filled): told apart without colour.
 _MARKS = {"yes": ("o", True), "no": ("s", True), "not shown": ("o", False)}
 
@@ -78,7 +81,12 @@ def _figure(
         axes.axvline(0, color="#333333", linewidth=1, zorder=1)
         for margin in margins:
             axes.axvline(-margin, color=GREY, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
-        axes.set_yticks([each for each, _ in labels], [label for _, label in labels])
+        axes.set_yticks([each for each, _ in labels], [textwrap.fill(label, _LETTERS) for _, label in labels])
+        for label in axes.get_yticklabels():
+            if (
+                "\n" in label.get_text()
+            ):  # two lines in the height of one: the axis would have no room beside a long one
+                label.set(fontsize=6.6, linespacing=0.95)
         axes.set(ylim=(place - 0.4, -0.7), xlabel="difference in AP, points (to the right: the first is better)")
         axes.margins(x=0.06)
         if limit < math.inf:

@@ -152,22 +152,22 @@ def _sentence(found: StudyAnswers, answer: Answer, each: Compared) -> str:
         remarks.append(f"PCKh@0.1 {_signed(each.nearer.difference)} {_interval(low, high, '+.1f')}".rstrip())
     remarks += ["the seeds' ranges overlap: chance in training may decide"] if each.seeds_overlap else []
     if answer.cheaper:
-        what = _COST_NAMES[answer.question.cheaper]
-        costs = [getattr(found.costs[name], answer.question.cheaper) for name in (each.arm, each.baseline)]
-        remarks.append(_cheaper(answer.question.cheaper, *costs, what))
+        asked = answer.question.cheaper
+        own, other = (getattr(found.costs[name], asked) for name in (each.arm, each.baseline))
+        remarks.append(_cheaper(asked, own, other))
     return f"{text}; {'; '.join(remarks)}." if remarks else f"{text}."
 
 
-def _cheaper(name: str, own: float | None, other: float | None, what: str) -> str:
+def _cheaper(name: str, own: float | None, other: float | None) -> str:
     """Whether an arm costs less than one baseline, and the share of its cost.
 
-    >>> _cheaper("multiply_adds", 1.0, 4.0, "multiply-adds"), _cheaper("parameters", None, 4.0, "parameters")
+    >>> _cheaper("multiply_adds", 1.0, 4.0), _cheaper("parameters", None, 4.0)
     ('cheaper: yes (0.25 of the multiply-adds)', 'cheaper: not known')
     """
     if own is None or other is None:
         return "cheaper: not known"
     less = own > other if name == "clips_per_second" else own < other
-    return f"cheaper: {'yes' if less else 'no'}" + (f" ({own / other:.2f} of the {what})" if other else "")
+    return f"cheaper: {'yes' if less else 'no'}" + (f" ({own / other:.2f} of the {_COST_NAMES[name]})" if other else "")
 
 
 def _arm_table(found: StudyAnswers, answer: Answer) -> Table:
