@@ -82,11 +82,9 @@ def _figure(
         for margin in margins:
             axes.axvline(-margin, color=GREY, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
         axes.set_yticks([each for each, _ in labels], [textwrap.fill(label, _LETTERS) for _, label in labels])
-        for label in axes.get_yticklabels():
-            if (
-                "\n" in label.get_text()
-            ):  # two lines in the height of one: the axis would have no room beside a long one
-                label.set(fontsize=6.6, linespacing=0.95)
+        for tick in axes.get_yticklabels():
+            if "\n" in tick.get_text():  # two lines in the height of one: the axis would have no room beside a long one
+                tick.set(fontsize=6.6, linespacing=0.95)
         axes.set(ylim=(place - 0.4, -0.7), xlabel="difference in AP, points (to the right: the first is better)")
         axes.margins(x=0.06)
         if limit < math.inf:
