@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1]
 
 #: Layer of each module or package of the harness; a module imports only from its own layer or a lower one.
 LAYERS = {
-    "version": 0, "errors": 0, "arrays": 1, "files": 1, "typed_json": 1, "toml_files": 2, "registry": 1, "skeletons": 1,
+    "version": 0, "errors": 0, "files": 1, "typed_json": 1, "arrays": 2, "toml_files": 2, "registry": 1, "skeletons": 1,
     "datasets": 2,
     "boxes": 3, "clips": 3, "predictions": 3, "proposals": 3, "similarity": 3, "suppression": 4, "tracks": 4,
     "video": 4, "methods": 4, "grouping": 4, "codecs": 5, "weights": 4, "scoring": 4,

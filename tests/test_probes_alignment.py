@@ -1,6 +1,7 @@
 """Alignment: measures of maps whose answers are known, and networks that say how they align."""
 
 import io
+import os
 import shutil
 from dataclasses import replace
 from types import SimpleNamespace
@@ -11,6 +12,7 @@ import torch
 from test_records import make_record
 from torch.nn.functional import grid_sample
 
+from harness.arrays import read_arrays
 from harness.boxes import boxes_from_truth
 from harness.clips import cut_clips
 from harness.datasets import NO_TRACK, open_dataset
@@ -179,6 +181,12 @@ def test_damaged_maps_are_named_by_the_report_and_by_verify(harness, tmp_path, d
     assert [finding.check for finding in verify(run).findings] == ["maps"]
     path.unlink()
     assert harness(*words).code == 0 and not verify(run).sound
+
+
+def test_a_pipe_in_place_of_maps_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / MAPS_FILE)
+    with pytest.raises(DataError, match=MAPS_FILE):
+        read_arrays(tmp_path / MAPS_FILE)
 
 
 @pytest.mark.parametrize("arrays", [{}, {"key": np.ones((4, 3))}, {"0_key": np.ones(4)}, {"0_crop": np.ones((4, 3, 3))},

@@ -237,6 +237,7 @@ def test_a_question_across_boxes_says_which_each_arm_had() -> None:
     across = replace(first, question=replace(first.question, across_boxes=True))
     boxless = [replace(run, record=replace(run.record, boxes=BoxesUsed("none", None, 9))) for run in found.runs["a"]]
     text = study_markdown(replace(found, answers=(across,), runs={**found.runs, "a": boxless}), {})
+    assert "Costs are of one person's crop" in text and "Costs are of one" not in plain
     assert "rank nothing" in text and "| no boxes (whole frames) |" in text and " truth (efefefef) |" in text
     assert r"| A \| method | `a-" in text, "a bar in a title does not end its cell"
 
@@ -327,6 +328,39 @@ def test_draws_are_kept_and_checked_against_the_record(tmp_path: Path, monkeypat
     tampered = replace(record, scores=(replace(record.scores[-1], value=total + 1),))
     with pytest.raises(CheckError, match="from its predictions"):
         store.get(replace(run, record=tampered), ["all"], replicates=50, seed=0)
+
+
+def test_answers_of_one_training_are_marked_unless_the_weights_are_the_same() -> None:
+    found = answered()
+    weights = {name: WeightsUsed(name, digest * 64) for name, digest in (("own", "a"), ("other", "b"))}
+
+    def page(c: str, b: str) -> str:
+        runs = {**found.runs}
+        for arm, name in (("c", c), ("b", b)):
+            runs[arm] = [replace(run, record=replace(run.record, weights=weights[name])) for run in found.runs[arm]]
+        return study_markdown(replace(found, runs=runs), {})
+
+    row = next(line for line in page("own", "other").splitlines() if "(#equal)" in line)
+    assert row.endswith("¹ |") and "¹ One training:" in page("own", "other")
+    assert "(#better) | **yes** |" in page("own", "other"), "two seeds are no single training"
+    assert "¹" not in page("own", "own"), "one network, read in two ways"
+
+
+def test_an_answer_elsewhere_than_overall_says_where() -> None:
+    found = answered()
+    asked = replace(found.study.questions[0], headline="wrists")
+    text = study_markdown(answered(replace(found.study, questions=(asked,))), {})
+    assert "| **yes** (wrists) |" in text and "Answer: **yes** (wrists)." in text
+
+
+def test_long_labels_leave_room_for_the_axis() -> None:
+    found = answered()
+    long = replace(
+        found.study, arms={**found.study.arms, "a": replace(found.study.arms["a"], title="A " + "word " * 18)}
+    )
+    figure = overview(long, [found.answers[0]])
+    figure.draw_without_rendering()
+    assert figure.axes[0].get_position().width > 0.35
 
 
 def test_one_far_answer_does_not_press_the_others_together() -> None:

@@ -52,7 +52,7 @@ def _check_unpacked(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as problem:
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as problem:  # the last: of a later format
         raise WeightsError(f"{path}: not a readable checkpoint ({problem}); fetch it again") from None
     if unpacked > _MOST_TIMES * size + _SMALL:
         raise WeightsError(
