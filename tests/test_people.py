@@ -109,6 +109,20 @@ def test_suppression_takes_the_area_of_the_padded_crop(data):
     assert len(truth) <= len(by_crop) < len(by_box)
 
 
+def test_persons_of_whole_frames_are_ranked_by_their_own_scores(data):
+    """Of two poses alike the better person stays, though its joints score less; who has none of the joints goes."""
+    truth = truth_as_predictions(data)
+    twice = only(truth, np.repeat(np.arange(len(truth)), 2))
+    second = np.arange(len(twice)) % 2 == 1
+    scores = np.where(twice.present, np.where(second, 0.3, 0.9)[:, None], np.nan)
+    present = twice.present.copy()
+    present[:2] = False
+    twice = replace(twice, scores=scores, present=present, box_scores=np.where(second, 0.8, 0.2))
+    left = afterwards(Request("m", nms="oks"), twice, data, crop=CropSpec((384, 192)), whole=True)
+    assert 0 < len(left) <= len(truth) - 1 and (left.box_scores == 0.8).all()
+    np.testing.assert_array_equal(np.unique(left.scores[left.present]), [0.3])
+
+
 def test_two_boxes_of_a_frame_with_one_track_id_are_refused(data, tmp_path):
     image = data.sequences[1].frames[2]
     entry = {"image_id": image.image_id, "bbox": [1, 2, 30, 40], "score": 0.9, "track_id": 6}
