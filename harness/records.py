@@ -125,11 +125,15 @@ class Environment:
 
 @dataclass(frozen=True)
 class PredictionsFile:
-    """The stored poses beside the record, from which the scores can be recomputed."""
+    """The stored poses beside the record, from which the scores can be recomputed.
+
+    Where they were not `kept`, their hash is: who makes them again knows whether they are the same.
+    """
 
     file: str
     sha256: str
     rows: int
+    kept: bool = True
 
 
 @dataclass(frozen=True)

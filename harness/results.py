@@ -46,8 +46,21 @@ class StoredRun:
 
     @property
     def predictions_path(self) -> Path | None:
-        """Path of the stored predictions; None where the record names none."""
-        return None if self.record.predictions is None else self.folder / self.record.predictions.file
+        """Path of the stored predictions; None where the record names none, or none were kept."""
+        stored = self.record.predictions
+        return self.folder / stored.file if stored is not None and stored.kept else None
+
+    def stored_predictions(self) -> Path:
+        """Path of the stored predictions; DataError where they are not there."""
+        path, named = self.predictions_path, self.record.predictions
+        if path is not None and path.is_file():
+            return path
+        if named is None or named.kept:
+            raise DataError(f"{self.folder}: the stored predictions are missing; run `harness eval` again")
+        raise DataError(
+            f"{self.folder}: its predictions were not kept, only their hash; run its command again with "
+            "--overwrite always --keep-predictions"
+        )
 
 
 @dataclass(frozen=True)
@@ -100,6 +113,15 @@ class Results:
         """The run under another label, rewritten where it lies; CheckError for a record that was edited."""
         return self.amend(run, lambda record: replace(record, label=label))
 
+    def drop_predictions(self, run: StoredRun) -> StoredRun:
+        """The run without its predictions: its record keeps their hash. CheckError for a record that was edited."""
+
+        def dropped(record: RunRecord) -> RunRecord:
+            named = record.predictions
+            return record if named is None else replace(record, predictions=replace(named, kept=False))
+
+        return self.amend(run, dropped)
+
     def amend(
         self, run: StoredRun, change: Callable[[RunRecord], RunRecord], *, maps: bytes | None = None
     ) -> StoredRun:
@@ -121,6 +143,8 @@ class Results:
                     write_atomically(run.folder / MAPS_FILE, maps)
                 if changed != now.record:
                     write_atomically(run.folder / RECORD_FILE, dump_record(changed).encode())
+                if changed.predictions is not None and not changed.predictions.kept:
+                    _remove_others(run.folder, changed.predictions)
         except OSError as error:
             raise HarnessError(f"{run.folder}: cannot store the run ({error.strerror or error})") from None
         return read_run(run.folder)
@@ -216,7 +240,7 @@ def _store_predictions(record: RunRecord, source: Path, folder: Path) -> Predict
 
 def _remove_others(folder: Path, kept: PredictionsFile | None) -> None:
     for path in folder.glob("predictions-*"):
-        if kept is None or path.name != kept.file:
+        if kept is None or not kept.kept or path.name != kept.file:
             path.unlink(missing_ok=True)
     for path in (*folder.glob(f".{RECORD_FILE}.*"), *folder.glob(".predictions-*")):
         path.unlink(missing_ok=True)  # left by a writer that was killed: the folder is locked, so none is at work

@@ -95,8 +95,10 @@ def _check_record(run: StoredRun) -> Iterable[Finding]:
 
 def _check_predictions(run: StoredRun) -> Iterable[Finding] | str:
     path, stored = run.predictions_path, run.record.predictions
-    if path is None or stored is None:
+    if stored is None:
         return "the record names no predictions"
+    if path is None:
+        return f"not kept; the command of the record makes them again, as {stored.sha256}"
     return _check_file("predictions", path, stored.sha256)
 
 

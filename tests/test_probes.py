@@ -343,6 +343,31 @@ def test_an_edited_record_gets_no_new_digest_from_a_probe(harness, tmp_path, smo
     assert "200/4000" in path.read_text() and "100/4000" not in path.read_text()
 
 
+def test_records_without_predictions_answer_as_before(harness, tmp_path, smoke_val):
+    asked = ("probe", *ASKED, "--results", tmp_path, "--format", "json")
+    first = harness(*asked)
+    assert len(list(tmp_path.rglob("predictions-*"))) == 2
+    again = harness(*asked, "--drop-predictions")
+    assert again.code == 0 and again.out == first.out
+    (left,) = tmp_path.rglob("predictions-*")
+    (path,) = [path for path in tmp_path.rglob("record.json") if path.parent != left.parent]
+    stored = json.loads(path.read_text())["predictions"]
+    assert stored["kept"] is False and len(stored["sha256"]) > 64
+    assert harness(*asked).out == first.out and not list(path.parent.glob("predictions-*"))  # nothing runs again
+    found = harness("verify", "--results", tmp_path)
+    assert found.code == 0 and f"makes them again, as {stored['sha256']}" in found.out + found.err
+    page = harness("report", "probes", "--results", tmp_path, "-o", tmp_path / "page")
+    assert page.code == 0 and "boxes_jitter=0.1" in (tmp_path / "page" / "findings.md").read_text()
+    for verb in (("compare", left.parent.name, path.parent.name), ("export", path.parent.name, "-o", tmp_path / "x")):
+        answer = harness(*verb, "--results", tmp_path)
+        assert answer.code == 3 and f"{path.parent}: its predictions were not kept" in answer.err, answer
+    assert harness(*asked, "--overwrite", "always").out == first.out
+    (made,) = path.parent.glob("predictions-*")
+    assert json.loads(path.read_text())["predictions"] == stored | {"kept": True}
+    made.unlink()  # which is no dropping: nobody asked for it
+    assert harness("verify", "--results", tmp_path).code == 5
+
+
 def test_rows_of_two_writers_are_both_kept(tmp_path):
     store = Results(tmp_path)
     run = store.save(make_record())

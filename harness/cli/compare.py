@@ -82,10 +82,6 @@ def pair(first: StoredRun, second: StoredRun, root: Path | None) -> tuple[Any, t
         raise DataError(f"data set {one.name} is not at hand; give --data-root DIR")
     if dataset.fingerprint != one.fingerprint:
         raise DataError(f"{dataset.root}: its labels are not those of the runs (fingerprint {dataset.fingerprint})")
-    paths = [run.predictions_path for run in (first, second)]
-    for path, run in zip(paths, (first, second), strict=True):
-        if path is None or not path.is_file():
-            raise DataError(f"{run.folder}: the stored predictions are missing; run `harness eval` again")
-    loaded = tuple(read_parquet(path) for path in paths if path)
-    own = same_sequences(dataset, loaded[0], paths[0] or Path())
-    return own, (loaded[0], loaded[1])
+    path, other_path = first.stored_predictions(), second.stored_predictions()
+    predictions = read_parquet(path)
+    return same_sequences(dataset, predictions, path), (predictions, read_parquet(other_path))

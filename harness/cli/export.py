@@ -82,9 +82,9 @@ def _stored(run: str, results: Path, root: Path | None) -> tuple[Predictions, Da
     from harness.results import Results
 
     stored = Results(results).one(run)
-    path, dataset = stored.predictions_path, reopen(stored.record, root)
-    if path is None or dataset is None:
-        missing = "stored predictions" if path is None else f"data set {stored.record.dataset.name}: give --data-root"
+    path, dataset = stored.stored_predictions(), reopen(stored.record, root)
+    if dataset is None:
+        missing = f"data set {stored.record.dataset.name}: give --data-root"
         raise DataError(f"{stored.folder}: cannot be exported without its {missing}")
     return read_parquet(path), dataset
 

@@ -42,6 +42,9 @@ KINDS = ("keyframe", "time", "alignment", "protocol")
               help="keyframe: also the copy of the previous frame, which never sees the key frame.")  # fmt: skip
 @click.option("--detections", type=click.Path(path_type=Path), help="protocol: also a detector's boxes.")
 @click.option("--cross", is_flag=True, help="protocol: all combinations, not one factor at a time.")
+@click.option("--keep-predictions/--drop-predictions", "keep", default=True, show_default=True,
+              help="Beside the records of probed runs; a record without them keeps their hash, and takes a tenth of the "
+                   "room.")  # fmt: skip
 @click.option("--replicates", type=click.IntRange(100), default=1000, show_default=True, help="Bootstrap draws.")
 @data_options
 @run_options
@@ -50,7 +53,7 @@ KINDS = ("keyframe", "time", "alignment", "protocol")
 @format_option("table", "json", "csv", "markdown", "latex")
 def command(
     names: tuple[str, ...], kind: str | None, probes: tuple[str, ...], listing: bool, seed: int, control: bool,
-    detections: Path | None, cross: bool, replicates: int, results: Path, style: str, overwrite: str, **asked: Any,
+    detections: Path | None, cross: bool, keep: bool, replicates: int, results: Path, style: str, overwrite: str, **asked: Any,
 ) -> None:  # fmt: skip
     """Ask causal questions of methods by changing what they are shown.
 
@@ -76,7 +79,7 @@ def command(
     subjects = [subject_named(name, shared) for name in dict.fromkeys(names)]
     store = Results(results)
     if kind == "alignment":
-        return _alignment(subjects, store, seed=seed, overwrite=overwrite, style=style)
+        return _alignment(subjects, store, seed=seed, overwrite=overwrite, keep=keep, style=style)
     judge = Judge(_dataset(shared), replicates=replicates, seed=seed)
     if kind == "protocol":
         answers = _protocol(
@@ -92,6 +95,9 @@ def command(
         subjects += _controls(kind, subjects, shared) if control else []
         answers = _studied(kind or "", subjects, store, judge, probes=probes, seed=seed, overwrite=overwrite)
     _print(kind or "", answers, judge, store, style)
+    if not keep:
+        for answer in answers:
+            store.drop_predictions(answer.run)
 
 
 def _studied(
@@ -140,7 +146,7 @@ def _dataset(shared: Request) -> Any:
     return open_dataset(shared.dataset, shared.split, root=shared.data_root)
 
 
-def _alignment(subjects: list[Request], store: Results, *, seed: int, overwrite: str, style: str) -> None:
+def _alignment(subjects: list[Request], store: Results, *, seed: int, overwrite: str, keep: bool, style: str) -> None:
     from harness.probes.alignment import measure_alignment
     from harness.report.probe_rows import rows_of
 
@@ -149,6 +155,8 @@ def _alignment(subjects: list[Request], store: Results, *, seed: int, overwrite:
         with progress_bar(f"{subject.method}, alignment") as report:
             run = measure_alignment(subject, store, seed=seed, overwrite=overwrite, progress=report)
         note(f"record: {run.folder / 'record.json'}")
+        if not keep:
+            store.drop_predictions(run)
         named = f"{run.record.method.name}:{run.record.method.preset}"
         rows += [{"method": named, **row} for row in rows_of(run.record) if row["what"] == "alignment"]
     emit_rows(rows if style in ("json", "csv") else _by_displacement(rows), style)

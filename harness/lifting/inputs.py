@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.datasets import DataSet
-from harness.errors import DataError, UsageError
+from harness.errors import UsageError
 from harness.lifting.tracks import Tracks, read_tracks
 from harness.predictions import read_parquet
 from harness.reopen import same_sequences
@@ -20,7 +20,7 @@ def open_tracks(dataset: DataSet, run: StoredRun | None = None) -> Tracks:
     """
     if run is None:
         return read_tracks(dataset)
-    record, path = run.record, run.predictions_path
+    record = run.record
     if record.dataset.fingerprint != dataset.fingerprint:
         raise UsageError(
             f"{run.id} is of {record.dataset.name} {record.dataset.split} with other labels than "
@@ -28,7 +28,6 @@ def open_tracks(dataset: DataSet, run: StoredRun | None = None) -> Tracks:
         )
     if record.boxes.source != "truth" or "track" in record.request:
         raise UsageError(f"{run.id} does not know who is who; lifting needs `harness eval` with true boxes, no --track")
-    if path is None or not path.is_file():
-        raise DataError(f"{run.folder}: its predictions are not there; `harness eval` makes them again")
+    path = run.stored_predictions()
     predictions = read_parquet(path)
     return read_tracks(same_sequences(dataset, predictions, path), predictions)

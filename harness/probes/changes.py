@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from harness.datasets import DataSet
-from harness.errors import DataError
 from harness.predictions import read_parquet
 from harness.records import RunRecord
 from harness.reopen import same_sequences
@@ -69,9 +68,7 @@ class Judge:
 
     def _match(self, run: StoredRun) -> Matched:
         if run.id not in self._matched:
-            path = run.predictions_path
-            if path is None or not path.is_file():
-                raise DataError(f"{run.folder}: the stored predictions are missing; probe again with --overwrite")
+            path = run.stored_predictions()
             predictions = read_parquet(path)
             self._matched[run.id] = match_run(same_sequences(self.dataset, predictions, path), predictions)
         return self._matched[run.id]

@@ -19,9 +19,7 @@ __all__ = ["drift", "rescored"]
 
 def rescored(run: StoredRun, data_root: Path | None = None) -> RunRecord:
     """The record of a run with scores made anew of its stored predictions; DataError where those or the labels lack."""
-    record, path = run.record, run.predictions_path
-    if path is None or not path.is_file():
-        raise DataError(f"{run.folder}: the stored predictions are missing; run `harness eval` again")
+    record, path = run.record, run.stored_predictions()
     dataset = reopen(record, data_root)
     if dataset is None:
         raise DataError(f"data set {record.dataset.name} is not at hand; give --data-root DIR")

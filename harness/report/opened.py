@@ -53,8 +53,8 @@ def open_runs(runs: Series[StoredRun], root: Path | None = None) -> Opened:
         raise DataError(f"data set {first.dataset.name} is not at hand; give --data-root DIR")
     if dataset.fingerprint != first.dataset.fingerprint:
         raise DataError(f"{dataset.root}: its labels are not those of the runs (fingerprint {dataset.fingerprint})")
-    predictions = tuple(read_parquet(_stored(run)) for run in runs)
-    own = same_sequences(dataset, predictions[0], _stored(runs[0]))
+    predictions = tuple(read_parquet(run.stored_predictions()) for run in runs)
+    own = same_sequences(dataset, predictions[0], runs[0].stored_predictions())
     matched = tuple(
         match_run(own, each, compat=run.record.scoring.get("compat", "official"))
         for each, run in zip(predictions, runs, strict=True)
@@ -70,10 +70,3 @@ def check_same_labels(runs: Series[StoredRun]) -> None:
         if (one.name, one.split, one.fingerprint) != (other.name, other.split, other.fingerprint):
             names = f"{runs[0].id} ({one.name} {one.split}) and {run.id} ({other.name} {other.split})"
             raise UsageError(f"{names} are runs on different data; name runs on the same labels")
-
-
-def _stored(run: StoredRun) -> Path:
-    path = run.predictions_path
-    if path is None or not path.is_file():
-        raise DataError(f"{run.folder}: the stored predictions are missing; run `harness eval` again")
-    return path

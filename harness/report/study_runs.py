@@ -134,9 +134,7 @@ class DrawStore:
         return draw(self._matched(run), labels, replicates=replicates, seed=seed)
 
     def _matched(self, run: StoredRun) -> Matched:
-        path = run.predictions_path
-        if path is None or not path.is_file():
-            raise DataError(f"{run.folder}: the stored predictions are missing; run `harness eval` again")
+        path = run.stored_predictions()
         predictions = read_parquet(path)
         dataset = same_sequences(self._dataset(run.record), predictions, path)
         return match_run(dataset, predictions, compat=_compat(run.record))

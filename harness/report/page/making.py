@@ -203,10 +203,17 @@ def _provenance(runs: Series[StoredRun]) -> list[dict[str, Any]]:
             ("labels", record.dataset.fingerprint), ("boxes", record.boxes.source),
             ("weights", f"{record.weights.name}, {record.weights.sha256}" if record.weights else "none"),
             ("device", machine_of(record)), ("commit", short_commit(record.environment.commit)),
-            ("predictions", record.predictions.sha256 if record.predictions else "not stored"),
+            ("predictions", _kept(record)),
         ]  # fmt: skip
         found.append({"name": name, "facts": facts})
     return found
+
+
+def _kept(record: RunRecord) -> str:
+    stored = record.predictions
+    if stored is None:
+        return "not stored"
+    return stored.sha256 if stored.kept else f"{stored.sha256}, not kept"
 
 
 def _percent(value: float | None) -> str:
