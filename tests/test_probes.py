@@ -11,6 +11,7 @@ from test_probes_report import change
 from test_records import make_record
 
 from harness.boxes import Boxes, boxes_from_truth
+from harness.cli.probe import FACTORS
 from harness.clips import cut_clips
 from harness.codecs import build_codec
 from harness.datasets import DataSet
@@ -292,6 +293,11 @@ def test_protocols_change_one_factor_or_all():
     assert [cell.name for cell in alone] == ["", "bf16"] and "no flip test" in told[-1]
     crossed = protocol_cells(subject_named("fami", Request("")), cross=True)
     assert len(crossed) == 4 * 2 * 3 * 2 * 2 and len({cell.name for cell in crossed}) == len(crossed)
+    assert all(len(protocol_cells(subject_named("fami", Request("")), only=(name,))) > 1 for name in FACTORS)
+    some = protocol_cells(subject_named("fami", Request("")), cross=True, only=("flip", "decoder"))
+    assert [cell.name for cell in some] == [
+        "", "codec dark", "codec udp", "flip", "flip, codec dark", "flip, codec udp",
+    ]  # fmt: skip
 
 
 def test_probed_runs_are_partial_and_compared_with_the_untouched_one(harness, tmp_path, smoke_val):

@@ -8,6 +8,7 @@ from test_records import make_record
 
 from harness.records import dump_record, parse_record
 from harness.report import probe_plots
+from harness.report.probe_crossing import crossing_grid, crossing_lines, crossings
 from harness.report.probe_page import gap_rows, probe_page
 from harness.report.probe_rows import alignments, probed, protocols
 from harness.report.probe_study import _figures
@@ -159,6 +160,38 @@ def test_confounds_show_settings_and_boxes():
     assert [label.get_text() for label in right.get_yticklabels()] == ["flip"]
     (alone,) = probe_plots.confounds(items, []).axes
     assert [label.get_text() for label in alone.get_yticklabels()] == ["boxes_jitter=0.05", "flip"]
+
+
+def crossed_gaps(**changed):
+    """Gaps of two methods under 3 x 2 protocols: boxes move them by 2 and 4, flip by 1, and both at once by 1 more."""
+    gaps = {
+        "as it is": 1.0, "boxes_jitter=0.05": 3.0, "boxes_detector=1": 5.0, "flip": 2.0,
+        "boxes_jitter=0.05, flip": 4.0, "boxes_detector=1, flip": 7.0, "bf16": 9.0, **changed,
+    }  # fmt: skip
+    row = change("total", 0.0)
+    return [row | {"difference": gap, "gap": "fami - hrnet", "protocol": name} for name, gap in gaps.items()]
+
+
+def test_a_crossing_says_what_of_the_gap_each_factor_moves():
+    (found,) = crossings(crossed_gaps())
+    assert found.levels == {"boxes": ("own", "boxes_jitter=0.05", "boxes_detector=1"), "flip": ("own", "flip")}
+    assert len(found.gaps) == 6 and max(found.gaps.values()) == 7  # bf16 was combined with nothing
+    assert [found.mean("boxes", level) for level in found.levels["boxes"]] == [1.5, 3.5, 6.0]
+    # grand mean 11/3; sums of squares by hand: boxes 2 x 61/6, flip 6 x 4/9, all 70/3
+    assert found.shares == pytest.approx({"boxes": 61 / 3 / (70 / 3), "flip": 24 / 9 / (70 / 3)})
+    lines = "\n".join(crossing_lines(found))
+    assert "| boxes | boxes_detector=1 | +6.0 |" in lines and "the gap is +1.0 to +7.0 points" in lines
+    assert "boxes 87%, flip 11%; what they do together is the other 1%" in lines
+    (axes,) = crossing_grid(found).axes
+    assert [text.get_text() for text in axes.texts] == ["+1.0", "+2.0", "+3.0", "+4.0", "+5.0", "+7.0"]
+    assert [label.get_text() for label in axes.get_yticklabels()][1:] == ["boxes_jitter=0.05", "boxes_detector=1"]
+
+
+def test_no_crossing_of_protocols_that_were_not_all_run():
+    rows = crossed_gaps()
+    assert crossings([row for row in rows if row["protocol"] != "boxes_detector=1"]) == []
+    assert crossings([row for row in rows if ", " not in row["protocol"]]) == [] and crossings([]) == []
+    assert crossings(crossed_gaps(flip=None)) == []
 
 
 def test_the_page_says_what_the_rows_hold():

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 KINDS = ("keyframe", "time", "alignment", "protocol")
+FACTORS = ("boxes", "flip", "decoder", "crops", "precision")
 
 
 @click.command("probe")
@@ -42,9 +43,11 @@ KINDS = ("keyframe", "time", "alignment", "protocol")
               help="keyframe: also the copy of the previous frame, which never sees the key frame.")  # fmt: skip
 @click.option("--detections", type=click.Path(path_type=Path), help="protocol: also a detector's boxes.")
 @click.option("--cross", is_flag=True, help="protocol: all combinations, not one factor at a time.")
+@click.option("--factor", "factors", multiple=True, type=click.Choice(FACTORS),
+              help="protocol: only this of it; repeatable. All by default.")  # fmt: skip
 @click.option("--keep-predictions/--drop-predictions", "keep", default=True, show_default=True,
-              help="Beside the records of probed runs; a record without them keeps their hash, and takes a tenth of the "
-                   "room.")  # fmt: skip
+              help="Of probed runs, beside their records; without them a record has their hash, and takes a tenth of "
+                   "the room.")  # fmt: skip
 @click.option("--replicates", type=click.IntRange(100), default=1000, show_default=True, help="Bootstrap draws.")
 @data_options
 @run_options
@@ -53,7 +56,8 @@ KINDS = ("keyframe", "time", "alignment", "protocol")
 @format_option("table", "json", "csv", "markdown", "latex")
 def command(
     names: tuple[str, ...], kind: str | None, probes: tuple[str, ...], listing: bool, seed: int, control: bool,
-    detections: Path | None, cross: bool, keep: bool, replicates: int, results: Path, style: str, overwrite: str, **asked: Any,
+    detections: Path | None, cross: bool, factors: tuple[str, ...], keep: bool, replicates: int, results: Path,
+    style: str, overwrite: str, **asked: Any,
 ) -> None:  # fmt: skip
     """Ask causal questions of methods by changing what they are shown.
 
@@ -89,6 +93,7 @@ def command(
             boxes=str(detections) if detections else None,
             seed=seed,
             cross=cross,
+            factors=factors,
             overwrite=overwrite,
         )
     else:
@@ -118,17 +123,19 @@ def _studied(
 
 
 def _protocol(
-    subjects: list[Request], store: Results, judge: Judge, *, boxes: str | None, seed: int, cross: bool, overwrite: str
-) -> list[Answer]:
+    subjects: list[Request], store: Results, judge: Judge, *, boxes: str | None, seed: int, cross: bool,
+    factors: tuple[str, ...], overwrite: str,
+) -> list[Answer]:  # fmt: skip
     from harness.probes.studies import protocol_cells, run_cells
 
-    cells = [
-        cell
-        for subject in subjects
-        for cell in protocol_cells(
-            subject, boxes=boxes, seed=seed, cross=cross, tell=lambda text: note(f"left out: {text}")
+    cells = []
+    for subject in subjects:
+        mine = protocol_cells(
+            subject, boxes=boxes, seed=seed, cross=cross, only=factors, tell=lambda text: note(f"left out: {text}")
         )
-    ]
+        cells += mine if len(mine) > 1 else []
+    if not cells:
+        raise UsageError("nothing of this protocol can be changed for these methods, see above; leave out --factor")
     with progress_bar(", ".join(subject.method for subject in subjects)) as report:
         return list(run_cells(cells, store, judge, together=False, overwrite=overwrite, progress=report))
 

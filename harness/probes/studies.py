@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
@@ -19,10 +19,7 @@ from harness.report.probe_rows import rows_of
 from harness.request import Request
 from harness.results import Results, StoredRun
 
-__all__ = ["STUDIES", "Answer", "Cell", "protocol_cells", "run_cells", "study_cells", "subject_named"]
-
-#: Questions of `harness probe --kind`; alignment is measured inside the network, the others are asked by runs.
-STUDIES = ("keyframe", "time", "alignment", "protocol")
+__all__ = ["Answer", "Cell", "protocol_cells", "run_cells", "study_cells", "subject_named"]
 
 CONTROL = "copy_previous"
 
@@ -89,14 +86,15 @@ def protocol_cells(
     boxes: str | None = None,
     seed: int = 0,
     cross: bool = False,
+    only: Collection[str] = (),
     tell: Callable[[str], None] = lambda _: None,
 ) -> list[Cell]:
     """The untouched run and those under other protocols: boxes, flip test, decoder, crop path, precision.
 
-    One factor at a time, or all of them crossed. `boxes` is a detector's file, if there is one. A method of whole
-    frames is given no boxes, cuts no crops and has no codec: it has the others.
+    One factor at a time, or all of them crossed; of `only` these factors where some are named. `boxes` is a detector's
+    file, if there is one. A method of whole frames is given no boxes, cuts no crops and has no codec: it has the rest.
     """
-    factors = _factors(subject, boxes, seed, tell)
+    factors = [levels for name, levels in _factors(subject, boxes, seed, tell).items() if not only or name in only]
     cells = [Cell(subject)]
     chosen = product(*factors) if cross else ([level] for levels in factors for level in levels[1:])
     for levels in chosen:
@@ -141,8 +139,8 @@ Change = Callable[[Request], Request]
 
 def _factors(
     subject: Request, boxes: str | None, seed: int, tell: Callable[[str], None]
-) -> list[list[tuple[str, Change]]]:
-    """Levels of every factor, (name, what it changes), the method's own first and without a name."""
+) -> dict[str, list[tuple[str, Change]]]:
+    """Factor -> its levels, (name, what it changes), the method's own first and without a name."""
     own: tuple[str, Change] = ("", lambda request: request)
     preset = _preset(subject)
 
@@ -162,13 +160,13 @@ def _factors(
         flips = []
     if not decoders and not whole:
         tell(f"method '{subject.method}': codec '{preset.codec}' is the only one that reads its outputs")
-    return [
-        [own, *people],
-        [own, *flips],
-        [own, *decoders],
-        [own] if whole else [own, setting("device crops", crop_path="device")],
-        [own, setting("bf16", precision="bf16")],
-    ]
+    return {
+        "boxes": [own, *people],
+        "flip": [own, *flips],
+        "decoder": [own, *decoders],
+        "crops": [own] if whole else [own, setting("device crops", crop_path="device")],
+        "precision": [own, setting("bf16", precision="bf16")],
+    }
 
 
 def _other_codecs(preset: Preset, chosen: str | None) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from harness.records import RunRecord
 from harness.report.comparable import ground_of, short
+from harness.report.probe_crossing import crossing_lines, crossings
 from harness.report.probe_rows import Probed, Row, by_subject, rows_of
 from harness.skeletons import GROUPS
 
@@ -55,7 +56,7 @@ def probe_page(
 
 
 _PICTURES = {"key-frame": ("dose_", "joints_"), "use": ("time",), "alignment": ("alignment", "features"),
-             "protocol": ("protocol",)}  # fmt: skip
+             "protocol": ("protocol", "crossing")}  # fmt: skip
 
 
 def gap_rows(records: Iterable[RunRecord], titles: dict[str, str]) -> list[Row]:
@@ -188,19 +189,24 @@ def _method_of(run: str) -> str:
 def _protocol(items: Sequence[Probed], gaps: Sequence[Row]) -> list[str]:
     if not items:
         return []
+    crossed = crossings(gaps)
+    single = [item for item in items if not crossed or ", " not in item.name]
     lines = [_table(["method", "protocol", "AP", "change", "95 %", "verdict"],
-                    [[item.title, _named(item), *_values(item.row())] for item in items])]  # fmt: skip
+                    [[item.title, _named(item), *_values(item.row())] for item in single])]  # fmt: skip
     if gaps:
         lines += ["", _table(["gap", "protocol", "points", "95 %"], [
             [row["gap"], row["protocol"], _signed(row["difference"]), _interval(row)] for row in gaps
+            if not crossed or ", " not in row["protocol"]
         ])]  # fmt: skip
         values = [row["difference"] for row in gaps if row["difference"] is not None] or [0.0]
-        spread = max((abs(item.row()["difference"] or 0.0) for item in items), default=0.0)
+        spread = max((abs(item.row()["difference"] or 0.0) for item in items if ", " not in item.name), default=0.0)
         lines += [
             "",
             f"* The gap lies between {min(values):+.1f} and {max(values):+.1f} points over the protocols; "
             f"one factor alone moves a method by up to {spread:.1f}.",
         ]
+    for crossing in crossed:
+        lines += crossing_lines(crossing)
     return lines
 
 

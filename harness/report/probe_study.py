@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from harness.errors import DataError, HarnessError, listed
 from harness.records import RunRecord
 from harness.report import probe_plots
+from harness.report.probe_crossing import crossing_grid, crossings
 from harness.report.probe_maps import read_maps
 from harness.report.probe_page import gap_rows, probe_page
 from harness.report.probe_rows import alignments, by_subject, probed, protocols, rows_of, title_of
@@ -89,7 +90,14 @@ def _figures(runs: Sequence[StoredRun]) -> Iterator[tuple[str, Figure]]:
     settings = protocols(items)
     if settings:
         titles = {run.id: title_of(run.record) for run in runs}
-        yield "protocol", probe_plots.confounds(settings, gap_rows(records, titles))
+        gaps = gap_rows(records, titles)
+        crossed = crossings(gaps)
+        single = [item for item in settings if not crossed or ", " not in item.name]
+        alone = [row for row in gaps if not crossed or ", " not in row["protocol"]]
+        if single:
+            yield "protocol", probe_plots.confounds(single, alone)
+        for crossing in crossed:
+            yield f"crossing_{_file(crossing.title)}", crossing_grid(crossing)
 
 
 def _file(title: str) -> str:
