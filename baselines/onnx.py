@@ -15,11 +15,11 @@ from torch import nn
 from harness.clips import END_RULES
 from harness.codecs import build_codec, codecs
 from harness.errors import DataError, HarnessError, UsageError, WeightsError
+from harness.files import sha256_of
 from harness.methods import CropSpec, MethodCard, Preset, register_method
 from harness.skeletons import POSETRACK17, Skeleton
 from harness.toml_files import read_toml
 from harness.typed_json import from_plain
-from harness.weights import sha256_of
 
 __all__ = ["LAYOUTS", "OnnxNetwork", "card", "read_card"]
 

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.datasets.columns import integers, rows_of_numbers, xyxy
-from harness.datasets.fingerprint import file_sha256
 from harness.datasets.json_files import read_json
 from harness.datasets.sequences import NO_TRACK, DataSet, Truth
 from harness.datasets.sequences import Sequence as Video
 from harness.errors import DataError
+from harness.files import sha256_of
 
 __all__ = [
     "NO_BOXES",
@@ -146,7 +146,7 @@ def boxes_from_file(
     rows, places = rows[order], places[order]
     return _boxes(
         places[:, 0], places[:, 1], xyxy(xywh[rows]), scores[rows], tracks[rows],
-        source=f"{path.name} (score >= {minimum_score:g})", file_sha256=file_sha256(path),
+        source=f"{path.name} (score >= {minimum_score:g})", file_sha256=sha256_of(path),
     )  # fmt: skip
 
 

@@ -7,10 +7,10 @@ from functools import cached_property
 from pathlib import Path
 
 from harness.datasets import DataSet, datasets
-from harness.datasets.fingerprint import file_sha256
 from harness.datasets.label_files import PLACES, labels_below
 from harness.datasets.synthtrack.drawn import changed_images
 from harness.errors import DataError, HarnessError, UsageError, listed
+from harness.files import sha256_of
 from harness.records import RunRecord
 from harness.reopen import fitting, images_now, looked_at, reopen, rescorer, weights_path
 from harness.results import StoredRun
@@ -62,7 +62,7 @@ class Evidence:
 
     @cached_property
     def _digests(self) -> dict[Path, str]:
-        return {path: file_sha256(path) for path in self.weights}
+        return {path: sha256_of(path) for path in self.weights}
 
     def _dataset(self, record: RunRecord) -> DataSet | HarnessError | str | None:
         """The data of a run; the error for which they cannot be had, or in words why nobody expects them here."""

@@ -7,7 +7,6 @@ import fcntl
 import hashlib
 import os
 import re
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import CheckError, DataError, HarnessError, UsageError, listed
-from harness.files import open_plain, read_plain
+from harness.files import read_plain, sha256_of, write_atomically
 from harness.records import PredictionsFile, RunRecord, digest_of, dump_record, parse_record
 
-__all__ = ["MAPS_FILE", "RECORD_FILE", "Problem", "Results", "StoredRun", "file_sha256", "read_run", "write_atomically"]
+__all__ = ["MAPS_FILE", "RECORD_FILE", "Problem", "Results", "StoredRun", "file_sha256", "read_run"]
 
 RECORD_FILE = "record.json"
 
@@ -208,25 +207,9 @@ def read_run(path: Path) -> StoredRun:
     return StoredRun(record, file.parent, document)
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that a reader sees the old or the new content, never a part."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
 def file_sha256(path: Path) -> str:
     """`sha256:...` of a file's bytes; OSError for what is no plain file."""
-    with open_plain(path) as file:
-        return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
+    return f"sha256:{sha256_of(path)}"
 
 
 def _store_predictions(record: RunRecord, source: Path, folder: Path) -> PredictionsFile:

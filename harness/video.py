@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.boxes import Boxes, boxes_from_file
-from harness.datasets.fingerprint import file_sha256
 from harness.datasets.sequences import DataSet, Frame, Sequence, Truth
 from harness.errors import DataError, HarnessError
+from harness.files import sha256_of
 from harness.skeletons import POSETRACK17
 
 __all__ = ["Video", "VideoFrames", "decoded", "open_video", "video_boxes", "video_dataset", "write_video"]
@@ -84,7 +84,7 @@ def video_dataset(video: Video) -> DataSet:
         has_points=np.zeros(0, dtype=bool),
     )  # fmt: skip
     sequence = Sequence(name, frames, nobody, source=str(video.path))
-    return DataSet("video", name, video.path, (sequence,), f"sha256:{file_sha256(video.path)}")
+    return DataSet("video", name, video.path, (sequence,), f"sha256:{sha256_of(video.path)}")
 
 
 def video_boxes(path: Path, dataset: DataSet, *, minimum_score: float = 0.2) -> Boxes:

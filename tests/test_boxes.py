@@ -6,9 +6,9 @@ import pytest
 
 from harness.boxes import box_recall, boxes_from_file, boxes_from_truth, overlap
 from harness.datasets import DataSet, open_dataset
-from harness.datasets.fingerprint import file_sha256
 from harness.datasets.layouts import read_sequence
 from harness.errors import DataError
+from harness.files import sha256_of
 from harness.skeletons import POSETRACK17
 
 REAL = Path(__file__).parents[2] / "shared" / "real"
@@ -75,7 +75,7 @@ def test_both_forms_of_detector_files(tmp_path):
     found = boxes_from_file(detector_file(tmp_path, by_name), data)
     assert found.frame.tolist() == [0, 1] and found.scores.tolist() == [0.2, 0.9]
     assert found.boxes.tolist() == [[1, 2, 31, 42]] * 2
-    assert found.source == "boxes.json (score >= 0.2)" and found.file_sha256 == file_sha256(tmp_path / "boxes.json")
+    assert found.source == "boxes.json (score >= 0.2)" and found.file_sha256 == sha256_of(tmp_path / "boxes.json")
     by_id = [
         {"image_id": item["frame_id"]} | {key: item[key] for key in ("bbox", "score", "category_id")}
         for item in by_name

@@ -11,8 +11,9 @@ from harness.datasets import datasets, open_dataset
 from harness.datasets.convert import convert_data
 from harness.datasets.label_files import read_folder
 from harness.datasets.translation import image_id
-from harness.datasets.writing import side, write_json
+from harness.datasets.writing import side
 from harness.errors import DataError, HarnessError, UsageError
+from harness.files import write_json
 from harness.predictions import import_json
 from harness.scoring import score
 from harness.skeletons import POSETRACK15, POSETRACK17

@@ -1,8 +1,8 @@
 """Several methods in one pass, ranks, and the settings that change rounding only."""
 
-import tempfile
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -125,13 +125,13 @@ def test_a_failing_method_does_not_stop_another(data, boxes, tmp_path):  # noqa:
     [("parquet", "a.parquet: cannot be written"), ("request", "shards: finished sequences cannot be kept there")],
 )
 def test_full_disk_is_named_at_once(data, boxes, tmp_path, monkeypatch, reason, message):  # noqa: F811
-    def full(prefix, **__):
-        if reason in prefix:
+    def full(path, mode="r", *others, **more):
+        if reason in path.name and mode == "xb":
             raise OSError(28, "No space left on device")
-        return make(prefix=prefix, **__)
+        return opened(path, mode, *others, **more)
 
-    make = tempfile.mkstemp
-    monkeypatch.setattr("tempfile.mkstemp", full)
+    opened = Path.open
+    monkeypatch.setattr(Path, "open", full)
     with pytest.raises(HarnessError, match=f"{message} .No space left"):
         predict(bright(), data, boxes, shards=tmp_path / "shards", settings=replace(SMALL, keep_going=True))
 

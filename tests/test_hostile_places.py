@@ -106,6 +106,22 @@ def test_weights_and_what_a_training_leaves_on_a_full_disk(tmp_path):
     assert (full / "a.safetensors").read_text() == "as it was"
 
 
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o002, 0o664)])
+def test_who_may_read_what_is_written_is_for_the_umask_to_say(tmp_path, mask, mode):
+    """Predictions, exports, records and checkpoints: a colleague reads them where files of the user can be read."""
+    one = (sequence_of([(0, 1, standing())]),)
+    before = os.umask(mask)
+    try:
+        write_parquet(predictions(), tmp_path / "a.parquet")
+        export_json(predictions_of((0, 0, standing(), 0.5)), one, tmp_path / "export")
+        Results(tmp_path / "results").save(make_record(), predictions=tmp_path / "a.parquet")
+        save_checkpoint(tmp_path / "checkpoint.pt", {"module": torch.nn.Conv2d(1, 1, 1)}, Progress(), {})
+    finally:
+        os.umask(before)
+    found = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.rglob("*") if path.is_file()}
+    assert len(found) == 5 and set(found.values()) == {mode}, found
+
+
 @pytest.mark.parametrize("place", ["/proc/results", "/dev/full/results"])
 def test_a_folder_that_cannot_be_written_is_named_at_once(harness, smoke_val, place):
     answer = harness(*EVAL, "--results", place)

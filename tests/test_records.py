@@ -12,6 +12,7 @@ import pytest
 
 from harness.environment import describe_environment
 from harness.errors import CheckError, DataError, HarnessError, UsageError
+from harness.files import write_atomically
 from harness.records import (
     SCHEMA,
     BoxesUsed,
@@ -27,7 +28,7 @@ from harness.records import (
     dump_record,
     parse_record,
 )  # fmt: skip
-from harness.results import RECORD_FILE, Results, file_sha256, read_run, write_atomically
+from harness.results import RECORD_FILE, Results, file_sha256, read_run
 from harness.scoring.scores import Score, Scores
 from harness.verify import verify
 

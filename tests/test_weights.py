@@ -16,6 +16,7 @@ from torch import nn
 import harness.weights.manifest as manifest_module
 from baselines.layers.hrnet import TINY, HRNetPose
 from harness.errors import UsageError, WeightsError
+from harness.files import sha256_of
 from harness.registry import Registry
 from harness.weights import (
     MMPOSE,
@@ -26,7 +27,6 @@ from harness.weights import (
     publish_entry,
     register_manifest,
     save,
-    sha256_of,
     weights,
 )
 

@@ -47,7 +47,8 @@ def test_it_works_installed_alone(wheel: Path, tmp_path: Path) -> None:
         [sys.executable, "-m", "pip", "install", "--no-deps", "-q", "--target", str(site), str(wheel)], check=True
     )
     script = (
-        "import harness, baselines; from harness.cli import run; from harness.weights import weights, sha256_of;"
+        "import harness, baselines; from harness.cli import run; from harness.files import sha256_of;"
+        "from harness.weights import weights;"
         f"assert harness.__file__.startswith({str(site)!r}), harness.__file__;"
         "assert all(sha256_of(weights[name].path) == weights[name].sha256 for name in weights);"
         "raise SystemExit(run(['methods', 'show', 'hrnet']))"

@@ -49,10 +49,10 @@ def command(
     """
     from harness.boxes import boxes_from_truth, whole_frames
     from harness.datasets import open_dataset
+    from harness.files import write_atomically
     from harness.inference import RANDOM, Settings, load_method
     from harness.inference.bench import measure
     from harness.methods import WholeFramePreset, methods
-    from harness.results import write_atomically
 
     data = open_dataset(dataset, split, root=data_root)
     data = replace(data, sequences=data.sequences[:limit])

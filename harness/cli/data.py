@@ -84,7 +84,7 @@ def check(
     Errors make it unusable or its numbers wrong; warnings make some use impossible; notes are worth knowing.
     """
     from harness.datasets.check import check_data
-    from harness.results import write_atomically
+    from harness.files import write_atomically
 
     report = check_data(root, name=dataset, splits=splits or None, images=images)
     if output is not None:

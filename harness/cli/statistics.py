@@ -142,9 +142,9 @@ def _short(value: Any) -> Any:
 
 
 def _draw_statistics(found: DataStatistics, moved: MotionStatistics | None, plain: Any, folder: Path) -> None:
+    from harness.files import write_atomically
     from harness.report.data_plots import distributions, joint_motion, joint_visibility
     from harness.report.style import save
-    from harness.results import write_atomically
 
     figures = {"distributions": distributions(found), "joints": joint_visibility(found)}
     if moved is not None:

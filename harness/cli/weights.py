@@ -9,7 +9,8 @@ import click
 from harness.cli.options import format_option
 from harness.cli.output import emit_rows, note
 from harness.errors import WeightsError, listed
-from harness.weights import WeightsEntry, sha256_of, weights
+from harness.files import sha256_of
+from harness.weights import WeightsEntry, weights
 
 __all__ = ["command"]
 

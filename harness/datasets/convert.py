@@ -21,8 +21,9 @@ from harness.datasets.layouts import parse
 from harness.datasets.registry import datasets
 from harness.datasets.sequences import DataSet, Sequence
 from harness.datasets.translation import ImageIds, Source, foreign, put_back, records_of, video_of
-from harness.datasets.writing import annolist_document, images_document, write_json
+from harness.datasets.writing import annolist_document, images_document
 from harness.errors import DataError, HarnessError, UsageError, listed
+from harness.files import write_json
 
 __all__ = ["TARGETS", "Conversion", "convert_data"]
 

@@ -8,20 +8,14 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from harness.datasets.json_files import LARGEST
-from harness.files import open_plain
+from harness.files import sha256_of
 
-__all__ = ["file_sha256", "fingerprint"]
-
-
-def file_sha256(path: Path, *, most: int | None = None) -> str:
-    """The sha256 of a file's bytes, as hex digits; OSError for what is no plain file or has more than `most` bytes."""
-    with open_plain(path, most=most) as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+__all__ = ["fingerprint"]
 
 
 def fingerprint(files: Iterable[Path], root: Path) -> str:
     """`sha256:...` over the names (relative to `root`) and contents of label files, whatever their order."""
     digest = hashlib.sha256()
     for name, path in sorted((path.relative_to(root).as_posix(), path) for path in files):
-        digest.update(os.fsencode(name) + f"\0{file_sha256(path, most=LARGEST)}\n".encode())
+        digest.update(os.fsencode(name) + f"\0{sha256_of(path, most=LARGEST)}\n".encode())
     return f"sha256:{digest.hexdigest()}"

@@ -12,10 +12,9 @@ from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
-from harness.datasets.fingerprint import file_sha256
 from harness.datasets.sequences import DataSet, Frame, Sequence
 from harness.errors import DataError, UsageError, listed
-from harness.files import open_plain
+from harness.files import open_plain, sha256_of
 
 __all__ = ["image_size", "images_fingerprint", "missing_images", "relocated", "stated_size", "without"]
 
@@ -137,7 +136,7 @@ def images_fingerprint(dataset: DataSet) -> str:
 
 def _image_sha256(path: str) -> str:
     try:
-        return file_sha256(Path(path), most=LARGEST)
+        return sha256_of(Path(path), most=LARGEST)
     except OSError as problem:
         reason = problem.strerror or problem
         raise DataError(f"{path}: cannot read the image ({reason}); fetch it again, or check --data-root") from None

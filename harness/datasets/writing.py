@@ -1,4 +1,4 @@
-"""Sequences -> label documents of both PoseTrack layouts, and JSON written whole or not at all.
+"""Sequences -> label documents of both PoseTrack layouts.
 
 A document keeps what its layout has no place for: fields it does not know stand beside the others under their own
 names, and values that could not be recovered from what is written stand in `original`, with the data set they are of.
@@ -6,22 +6,17 @@ names, and values that could not be recovered from what is written stand in `ori
 
 from __future__ import annotations
 
-import os
-import tempfile
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from harness.datasets.sequences import NO_TRACK, Polygon, Sequence, Truth
-from harness.errors import HarnessError
 from harness.skeletons import POSETRACK15, POSETRACK17
 
-__all__ = ["ENCODINGS", "Video", "annolist_document", "encoded", "images_document", "side", "write_json"]
+__all__ = ["ENCODINGS", "Video", "annolist_document", "encoded", "images_document", "side"]
 
 Record = dict[str, Any]
 Array = NDArray[np.float64]
@@ -119,22 +114,6 @@ def side(low: float, high: float) -> float:
             return round(width, digits)
     near = (np.nextafter(width, -np.inf), np.nextafter(width, np.inf))
     return next((float(value) for value in near if low + value == high), width)
-
-
-def write_json(document: Any, path: Path) -> Path:
-    """Write a JSON file whole or not at all, making its folder; HarnessError where it cannot be written."""
-    temporary = ""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(orjson.dumps(document))
-        Path(temporary).replace(path)
-    except OSError as error:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
-        raise HarnessError(f"{path}: cannot be written ({error.strerror}); choose another folder") from None
-    return path
 
 
 def _outline(region: Polygon) -> Record:

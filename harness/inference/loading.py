@@ -11,11 +11,12 @@ import torch
 from harness.codecs import Codec, build_codec, read_as
 from harness.codecs.maps import Activation
 from harness.errors import UsageError, WeightsError
+from harness.files import sha256_of
 from harness.grouping import Grouping, build_grouping
 from harness.inference.control import backbone_of
 from harness.inference.loaded import Loaded
 from harness.methods import MethodCard, Preset, WholeFramePreset, card_of
-from harness.weights import LoadedWeights, load, parameter_count, sha256_of
+from harness.weights import LoadedWeights, load, parameter_count
 
 __all__ = ["RANDOM", "Ready", "load_method", "reader"]
 

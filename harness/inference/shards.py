@@ -6,7 +6,6 @@ import fcntl
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -15,6 +14,7 @@ import orjson
 
 from harness.datasets.sequences import DataSet
 from harness.errors import DataError, HarnessError, UsageError, listed
+from harness.files import write_atomically
 from harness.inference.ranks import Ranks
 from harness.predictions import Predictions, by_sequence, concatenate, read_parquet, write_parquet
 
@@ -80,7 +80,7 @@ class Shards:
                 return int(path.read_text(encoding="utf-8"))
         value = choose()
         with _explained(self.folder):
-            _write(path, str(value).encode())
+            write_atomically(path, str(value).encode(), synced=False)
         return value
 
     def _write(self, group: int) -> None:
@@ -137,18 +137,7 @@ def _claim(path: Path, request: Mapping[str, object]) -> None:
                 "begin anew with --overwrite always, or choose another folder"
             )
         return
-    _write(path, orjson.dumps(wanted, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS))
-
-
-def _write(path: Path, content: bytes) -> None:
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.stem}.", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(content)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_atomically(path, orjson.dumps(wanted, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS), synced=False)
 
 
 @contextmanager

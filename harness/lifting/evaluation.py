@@ -14,11 +14,11 @@ from torch import nn
 
 from harness.datasets import DataSet
 from harness.environment import describe_environment
+from harness.files import write_atomically
 from harness.lifting.networks import laid_end_to_end
 from harness.lifting.scores import score_lifted
 from harness.lifting.tracks import Tracks, features, fingerprint
 from harness.lifting.training import open_networks
-from harness.results import write_atomically
 from harness.typed_json import to_plain
 from harness.version import __version__
 from harness.weights import parameter_count

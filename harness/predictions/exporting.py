@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from harness.datasets.columns import frame_number
 from harness.datasets.sequences import NO_TRACK, Frame, Sequence
-from harness.errors import DataError, HarnessError, UsageError, listed
+from harness.errors import DataError, UsageError, listed
+from harness.files import write_json
 from harness.predictions.rows import Predictions
 from harness.skeletons import POSETRACK15
 
@@ -52,7 +50,7 @@ def export_json(
         _check(predictions, rows, sequence)
         tracks = _unique_tracks(predictions, rows, sequence)
         document = LAYOUTS[layout](predictions, rows, tracks, sequence)
-        paths.append(_write(folder / f"{sequence.name}.json", document))
+        paths.append(write_json(document, folder / f"{sequence.name}.json"))
     return paths
 
 
@@ -181,17 +179,3 @@ def _scores(predictions: Predictions, rows: NDArray[np.int64]) -> NDArray[np.flo
     scored = (present & ~np.isnan(scores)).any(axis=1)
     filled = np.where(present, np.where(np.isnan(scores), UNSCORED, scores), 0.0)
     return np.where(scored[:, None], filled, np.nan)
-
-
-def _write(path: Path, document: dict[str, Any]) -> Path:
-    temporary = ""
-    try:
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(orjson.dumps(document))
-        Path(temporary).replace(path)
-    except OSError as error:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
-        raise HarnessError(f"{path}: cannot be written ({error.strerror})") from None
-    return path

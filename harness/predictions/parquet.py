@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,7 @@ from numpy.typing import NDArray
 from harness import skeletons
 from harness.datasets.sequences import NO_TRACK
 from harness.errors import DataError, HarnessError
-from harness.files import read_plain
+from harness.files import read_plain, write_whole
 from harness.predictions.rows import Predictions, person_numbers
 
 __all__ = ["read_parquet", "write_parquet"]
@@ -50,17 +48,7 @@ def write_parquet(predictions: Predictions, path: Path) -> str:
         version="2.6",
     )
     content = sink.getvalue().to_pybytes()
-    descriptor, temporary = -1, ""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(content)
-        Path(temporary).replace(path)
-    except OSError as error:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
-        raise HarnessError(f"{path}: cannot be written ({error.strerror})") from None
+    write_whole(path, content, remedy="choose another folder")
     return hashlib.sha256(content).hexdigest()
 
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError, UsageError
+from harness.files import write_atomically
 from harness.registry import Registry
-from harness.results import write_atomically
 
 __all__ = ["Notebook", "notebooks", "render_notebook", "write_notebook"]
 

@@ -10,6 +10,7 @@ import pandas
 from matplotlib.figure import Figure
 
 from harness.errors import DataError, HarnessError, listed
+from harness.files import write_atomically
 from harness.records import RunRecord
 from harness.report import probe_plots
 from harness.report.probe_crossing import crossing_grid, crossings
@@ -17,7 +18,7 @@ from harness.report.probe_maps import read_maps
 from harness.report.probe_page import gap_rows, probe_page
 from harness.report.probe_rows import alignments, by_subject, probed, protocols, rows_of, title_of
 from harness.report.style import save
-from harness.results import MAPS_FILE, StoredRun, write_atomically
+from harness.results import MAPS_FILE, StoredRun
 
 __all__ = ["by_data", "render_probes"]
 

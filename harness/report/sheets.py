@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from harness.datasets import NO_TRACK
 from harness.datasets.pictures import read_image
 from harness.errors import HarnessError, UsageError
+from harness.files import write_atomically
 from harness.report.opened import Opened
 from harness.report.page.failures import Failure, cells_of, find_failures
 from harness.report.panels import View, captioned, letters_of, run_panel, truth_panel
-from harness.results import write_atomically
 from harness.scoring.error_classes import CLASSES, GOOD
 from harness.scoring.matching import GATE
 from harness.skeletons import POSETRACK15

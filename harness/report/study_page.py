@@ -11,12 +11,12 @@ from typing import Any
 
 from harness.boxes import NO_BOXES
 from harness.errors import HarnessError
+from harness.files import write_atomically
 from harness.report.comparable import ground_of, machine_of
 from harness.report.formats import render
 from harness.report.studies import place_named
 from harness.report.study_answers import Answer, Compared, Costs, StudyAnswers
 from harness.report.tables import Cell, Column, Row, Section, Table, short_commit
-from harness.results import write_atomically
 from harness.scoring.arms import Bounded
 from harness.scoring.localisation import ERRORS
 

@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from harness.arrays import read_arrays
 from harness.datasets import DataSet
 from harness.errors import CheckError, DataError, UsageError, listed
+from harness.files import write_atomically
 from harness.predictions import read_parquet
 from harness.records import RunRecord
 from harness.reopen import reopen, same_sequences
 from harness.report.comparable import ground_of
 from harness.report.studies import Arm, Question, Selector, Study
-from harness.results import StoredRun, write_atomically
+from harness.results import StoredRun
 from harness.scoring.arms import Drawn, draw
 from harness.scoring.localisation import draw_errors
 from harness.scoring.matched import Matched, match_run

@@ -14,7 +14,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from harness.errors import HarnessError
-from harness.results import write_atomically
+from harness.files import write_atomically
 
 __all__ = ["FLOOR", "GREY", "LINES", "MARKERS", "Look", "add_caption", "new_figure", "palette", "save", "theme"]
 

@@ -12,10 +12,10 @@ from typing import Any, Protocol
 import torch
 
 from harness.errors import UsageError, WeightsError, listed
-from harness.files import written_whole
+from harness.files import write_whole
 from harness.training.recipe import Recipe, plain_recipe
 
-__all__ = ["LOG_COLUMNS", "Progress", "Stateful", "restore", "save_checkpoint", "write_atomically", "write_log"]
+__all__ = ["LOG_COLUMNS", "Progress", "Stateful", "restore", "save_checkpoint", "write_log"]
 
 LOG_COLUMNS = ("step", "seconds", "learning_rate", "loss", "held_out_pckh", "held_out_ap")
 
@@ -44,18 +44,12 @@ class Progress:
     log: list[dict[str, Any]] = field(default_factory=list)
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace a file whole or not at all; HarnessError where it cannot be written."""
-    with written_whole(path) as new:
-        new.write_bytes(content)
-
-
 def save_checkpoint(path: Path, parts: Mapping[str, Stateful], progress: Progress, identity: Mapping[str, Any]) -> None:
     """Write everything that the next step depends on."""
     buffer = io.BytesIO()
     states = {name: part.state_dict() for name, part in parts.items()}
     torch.save({**states, "progress": vars(progress), "identity": dict(identity)}, buffer)
-    write_atomically(path, buffer.getvalue())
+    write_whole(path, buffer.getvalue())
 
 
 def restore(path: Path, parts: Mapping[str, Stateful], identity: Mapping[str, Any]) -> Progress:
@@ -96,4 +90,4 @@ def write_log(path: Path, progress: Progress) -> None:
     writer = csv.DictWriter(text, LOG_COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows(progress.log)
-    write_atomically(path, text.getvalue().encode())
+    write_whole(path, text.getvalue().encode())

@@ -12,7 +12,8 @@ import orjson
 import torch
 
 from harness.environment import describe_environment
-from harness.training.checkpoint import save_checkpoint, write_atomically, write_log
+from harness.files import write_whole
+from harness.training.checkpoint import save_checkpoint, write_log
 from harness.training.schedule import learning_rate
 from harness.training.trainer import Trainer
 from harness.typed_json import to_plain
@@ -93,7 +94,7 @@ class Keeper:
         digest = save(trainer.shipped.module, path, about=self.about(scored))
         record = self.record(digest, scored)
         options = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS
-        write_atomically(self.out / "record.json", orjson.dumps(record, option=options) + b"\n")
+        write_whole(self.out / "record.json", orjson.dumps(record, option=options) + b"\n")
         return Trained(self.out, path, digest, record, scored.pckh or 0.0, scored.ap)
 
     def record(self, digest: str, scored: Scored) -> dict[str, Any]:

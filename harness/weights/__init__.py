@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from harness.weights.manifest import WeightsEntry, find_weights, publish_entry, register_manifest, sha256_of, weights
+from harness.weights.manifest import WeightsEntry, find_weights, publish_entry, register_manifest, weights
 from harness.weights.sources import MMPOSE, OFFICIAL, KeyMap
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ __all__ = [
     "publish_entry",
     "register_manifest",
     "save",
-    "sha256_of",
     "weights",
 ]
 

@@ -15,9 +15,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from harness.errors import WeightsError, listed
-from harness.files import written_whole
+from harness.files import sha256_of, written_whole
 from harness.weights.checkpoints import read_checkpoint
-from harness.weights.manifest import WeightsEntry, find_weights, publish_entry, sha256_of, write_text
+from harness.weights.manifest import WeightsEntry, find_weights, publish_entry, write_text
 from harness.weights.sources import DEFAULT_SOURCES, KeyMap, recognise, strip_wrapper
 
 __all__ = ["LoadedWeights", "key_sources", "load", "parameter_count", "publish", "save"]

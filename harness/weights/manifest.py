@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -11,11 +10,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from harness.errors import WeightsError
-from harness.files import open_plain, written_whole
+from harness.files import write_whole
 from harness.registry import Registry, load_plugins
 from harness.toml_files import read_toml
 
-__all__ = ["WeightsEntry", "find_weights", "publish_entry", "register_manifest", "sha256_of", "weights"]
+__all__ = ["WeightsEntry", "find_weights", "publish_entry", "register_manifest", "weights"]
 
 _BARE_KEY = re.compile(r"[\w-]+", re.ASCII)
 
@@ -82,12 +81,6 @@ def cache_folder() -> Path:
     return Path(base) / "vidpose-harness" / "weights"
 
 
-def sha256_of(path: Path) -> str:
-    """The sha256 of a file, as hexadecimal digits."""
-    with open_plain(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def publish_entry(manifest: Path, entry: WeightsEntry) -> None:
     """Add or replace one entry of a manifest file, entries sorted by name; written atomically."""
     tables: dict[str, Mapping[str, str]] = {}
@@ -106,5 +99,4 @@ def publish_entry(manifest: Path, entry: WeightsEntry) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically; HarnessError where it cannot be written."""
-    with written_whole(path) as new:
-        new.write_text(text, encoding="utf-8")
+    write_whole(path, text.encode())

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import orjson
 
-from harness.datasets.fingerprint import file_sha256
 from harness.datasets.synthtrack.presets import CARD_FILE
 from harness.errors import DataError
+from harness.files import sha256_of
 
 __all__ = ["LIST_FILE", "changed_images", "list_images"]
 
@@ -20,7 +20,7 @@ LIST_FILE = "images.sha256"
 def list_images(root: Path) -> str:
     """Write the list of all pictures below a root, just drawn; the sha256 of the list, for the card."""
     paths = sorted((root / "images").rglob("*.jpg"))
-    lines = [f"{file_sha256(path)}  {path.relative_to(root).as_posix()}\n" for path in paths]
+    lines = [f"{sha256_of(path)}  {path.relative_to(root).as_posix()}\n" for path in paths]
     content = "".join(lines).encode()
     (root / LIST_FILE).write_bytes(content)
     return hashlib.sha256(content).hexdigest()
@@ -55,7 +55,7 @@ def _digest_of_list(card: Path) -> str | None:
 
 def _digest(path: Path) -> str:
     try:
-        return file_sha256(path)
+        return sha256_of(path)
     except OSError:
         return ""
 

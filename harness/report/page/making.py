@@ -17,6 +17,7 @@ import orjson
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from harness.errors import HarnessError
+from harness.files import write_atomically
 from harness.records import RunRecord
 from harness.report.comparable import ground_of, grounds_apart, labels, machine_of
 from harness.report.opened import Opened
@@ -26,7 +27,7 @@ from harness.report.page.pictures import encode_pictures
 from harness.report.page.tables import comparison_table, outcome_tables, report_tables
 from harness.report.page.theatre import Theatre, stage
 from harness.report.tables import short_commit
-from harness.results import StoredRun, write_atomically
+from harness.results import StoredRun
 from harness.scoring.comparison import compare_matched
 from harness.scoring.differences import Difference
 from harness.scoring.scores import TOTAL
