@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from harness.datasets import DataSet
+from harness.datasets.images import image_hashes
 from harness.errors import DataError, HarnessError
 from harness.inference import ALONE, STAGES, Ranks, Ready, Timings, in_use, multiply_adds_of
 from harness.opening import Opened, Progress, prepare
@@ -68,11 +69,20 @@ def _run(plans: list[_Plan], progress: Progress | None, ranks: Ranks) -> None:
     answers = run_methods(
         [(plan.request, plan.ready, plan.opened, plan.unfinished) for plan in plans], progress=progress, ranks=ranks
     )
+    images = _images(plans) if ranks.first else {}
     for plan, (predictions, timings, repeatability) in zip(plans, answers, strict=ranks.first):
         cost = replace(plan.draft.cost, multiply_adds=multiply_adds_of(plan.ready.method))
-        draft = replace(plan.draft, repeatability=repeatability, cost=cost)
+        data = plan.draft.dataset
+        data = data if data.images_fingerprint is None else replace(data, images=images)
+        draft = replace(plan.draft, dataset=data, repeatability=repeatability, cost=cost)
         record = _scored(draft, plan.opened.dataset, predictions, timings)
         plan.made = plan.results.save(record, predictions=_written(predictions, plan.unfinished))
+
+
+def _images(plans: list[_Plan]) -> dict[str, str]:
+    """What was in the images that runs on the same sequences have looked at; nothing where none did."""
+    seeing = any(plan.draft.dataset.images_fingerprint is not None for plan in plans)
+    return image_hashes(plans[0].opened.dataset) if seeing else {}
 
 
 def _of_the_same_data(plans: list[_Plan]) -> list[list[_Plan]]:

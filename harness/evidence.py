@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from harness.datasets import DataSet, datasets
+from harness.datasets.images import image_hashes
 from harness.datasets.label_files import PLACES, labels_below
 from harness.datasets.synthtrack.drawn import changed_images
 from harness.errors import DataError, HarnessError, UsageError, listed
@@ -14,7 +15,7 @@ from harness.files import sha256_of
 from harness.records import RunRecord
 from harness.reopen import fitting, images_now, looked_at, reopen, rescorer, weights_path
 from harness.results import StoredRun
-from harness.verify import Verification, verify
+from harness.verify import Images, Verification, verify
 
 __all__ = ["Evidence"]
 
@@ -48,7 +49,7 @@ class Evidence:
         if isinstance(dataset, str):
             absent["data"] = dataset
         known = dataset if isinstance(dataset, DataSet) else None
-        images: str | HarnessError | None = None
+        images: Images | HarnessError | None = None
         if known is not None:
             try:
                 images, absent["images"] = self._images(run, known)
@@ -112,18 +113,19 @@ class Evidence:
         own = [run.record for run in self.runs if run.record.dataset.name == name]
         return frozenset({self.root / name} if any(isinstance(self._open(one), DataSet) for one in own) else ())
 
-    def _images(self, run: StoredRun, dataset: DataSet) -> tuple[str | None, str]:
-        """The fingerprint of a run's images, or None and why not; DataError for images that are gone or changed here.
+    def _images(self, run: StoredRun, dataset: DataSet) -> tuple[Images | None, str]:
+        """A run's images as they are, or None and why not; DataError for images that are gone or changed here.
 
         Embedded data are drawn anew on each machine: where they came out otherwise than for the record, and are as
         they were drawn, they are not compared.
         """
-        embedded = datasets[run.record.dataset.name].prepare is not None
-        redrawn = self._changed(dataset, run) if embedded else None
-        found = images_now(run.record, dataset, run.predictions_path)
-        if found is None:
+        own, used = looked_at(run.record, dataset, run.predictions_path), run.record.dataset
+        if own is None:
             return None, "which ones the run looked at is not known without its predictions"
-        if not embedded or found == run.record.dataset.images_fingerprint:
+        embedded = datasets[used.name].prepare is not None
+        redrawn = self._changed(own) if embedded else None
+        found = Images(images_now(own), image_hashes(own) if used.images else {})
+        if not embedded or found == Images(used.images_fingerprint or "", used.images):
             return found, ""
         why = "were drawn otherwise here than for the record"
         if redrawn is None:
@@ -131,19 +133,16 @@ class Evidence:
                    f"remove {dataset.root}, and they are drawn anew")  # fmt: skip
         return None, f"those of {dataset.name} {why}"
 
-    def _changed(self, dataset: DataSet, run: StoredRun) -> bool | None:
+    def _changed(self, own: DataSet) -> bool | None:
         """False where the embedded images of a run are as they were drawn, None where that is not known."""
-        own = looked_at(run.record, dataset, run.predictions_path)
-        if own is None:
-            return None
-        if dataset.root not in self._redrawn:
-            self._redrawn[dataset.root] = changed_images(dataset.root)
-        if (changed := self._redrawn[dataset.root]) is None:
+        if own.root not in self._redrawn:
+            self._redrawn[own.root] = changed_images(own.root)
+        if (changed := self._redrawn[own.root]) is None:
             return None
         mine = [frame for sequence in own.sequences for frame in sequence.frames if frame.image in changed]
         if not mine:
             return False
         raise DataError(
-            f"{len(mine)} of {own.frame_count} of {dataset.name} {dataset.split} changed since they were drawn here, "
-            f"the first: {own.image_path(mine[0])}; remove {dataset.root}, and they are drawn anew"
+            f"{len(mine)} of {own.frame_count} of {own.name} {own.split} changed since they were drawn here, "
+            f"the first: {own.image_path(mine[0])}; remove {own.root}, and they are drawn anew"
         )

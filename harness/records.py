@@ -47,7 +47,8 @@ class WeightsUsed:
 class DataUsed:
     """The split that was scored: `fingerprint` of its label files, scoring `protocol`, and how much of it there was.
 
-    `images_fingerprint` is that of the frames a method looked at, None where it looked at none.
+    `images_fingerprint` is that of the frames a method looked at, None where it looked at none; `images` says by
+    sequence what was in them (`image_hashes`), nothing in records from before there was that.
     """
 
     name: str
@@ -59,6 +60,7 @@ class DataUsed:
     labelled_frames: int
     people: int
     images_fingerprint: str | None = None
+    images: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

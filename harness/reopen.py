@@ -26,17 +26,11 @@ def reopen(record: RunRecord, root: Path | None = None) -> DataSet | None:
     return open_dataset(name, record.dataset.split, root=root if datasets[name].prepare is None else None)
 
 
-def images_now(record: RunRecord, dataset: DataSet, predictions: Path | None) -> str | None:
-    """The fingerprint of a run's images as they are, None for a run that has none or whose sequences are not known.
-
-    Only the sequences of the stored `predictions` count. Raises DataError that names the first missing image.
-    """
-    own = looked_at(record, dataset, predictions)
-    if own is None:
-        return None
+def images_now(own: DataSet) -> str:
+    """The fingerprint of the images of sequences as they are; DataError that names the first missing one."""
     missing = [frame for frames in missing_images(own).values() for frame in frames]
     if missing:
-        name, first = f"{dataset.name} {dataset.split}", own.image_path(missing[0])
+        name, first = f"{own.name} {own.split}", own.image_path(missing[0])
         raise DataError(f"{len(missing)} of {own.frame_count} images of {name} are missing, the first: {first}")
     return images_fingerprint(own)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from harness.results import MAPS_FILE, StoredRun, file_sha256
 from harness.scoring.scores import Scores
 from harness.typed_json import to_plain
 
-__all__ = ["Finding", "Verification", "verify"]
+__all__ = ["Finding", "Images", "Verification", "verify"]
 
 #: Scores a run again from its stored predictions file.
 Rescore = Callable[[RunRecord, Path], Scores]
@@ -33,6 +33,14 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{self.check}: {self.message}"
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images as they are now: their fingerprint and, by sequence, the hash of their contents."""
+
+    fingerprint: str
+    contents: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -56,7 +64,7 @@ def verify(
     rescore: Rescore | None = None,
     weights: Path | None = None,
     fingerprint: str | HarnessError | None = None,
-    images: str | HarnessError | None = None,
+    images: Images | HarnessError | None = None,
     absent: Mapping[str, str] | None = None,
 ) -> Verification:
     """Compare a run with its record: every check whose material is at hand.
@@ -140,15 +148,19 @@ def _check_data(record: RunRecord, fingerprint: str | HarnessError | None, why: 
     return [Finding("data", f"labels of {name} changed: expected {record.dataset.fingerprint}, found {fingerprint}")]
 
 
-def _check_images(record: RunRecord, images: str | HarnessError | None, why: str | None) -> Iterable[Finding] | str:
+def _check_images(record: RunRecord, images: Images | HarnessError | None, why: str | None) -> Iterable[Finding] | str:
+    used = record.dataset
     if images is None:
-        return why or f"those of {record.dataset.name} are not at hand"
+        return why or f"those of {used.name} are not at hand"
     if isinstance(images, HarnessError):
         return [Finding("images", str(images))]
-    if images == record.dataset.images_fingerprint:
+    changed = [name for name, content in used.images.items() if images.contents.get(name) != content]
+    if images.fingerprint == used.images_fingerprint and not changed:
         return []
-    name = f"{record.dataset.name} {record.dataset.split}"
-    return [Finding("images", f"of {name} changed: expected {record.dataset.images_fingerprint}, found {images}")]
+    what = f"expected {used.images_fingerprint}, found {images.fingerprint}"
+    if changed:
+        what = f"those of {listed(changed)} ({len(changed)} of {len(used.images)} sequences)"
+    return [Finding("images", f"of {used.name} {used.split} changed: {what}")]
 
 
 def _check_scores(run: StoredRun, rescore: Rescore | None) -> Iterable[Finding] | str:

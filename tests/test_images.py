@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from harness.datasets import DataSet, open_dataset
-from harness.datasets.images import images_fingerprint
+from harness.datasets.images import image_hashes, images_fingerprint
 from harness.datasets.sequences import Frame, Sequence
 from harness.datasets.unlabelled import videos_of_split
 from harness.errors import DataError
 from harness.records import run_id
-from harness.reopen import images_now
+from harness.reopen import images_now, looked_at
 from harness.results import Results
-from harness.verify import verify
+from harness.verify import Images, verify
 
 
 @pytest.fixture
@@ -67,11 +67,17 @@ def test_records_keep_it_and_verify_compares_it(harness, tmp_path):
     data = open_dataset("synthtrack-smoke", "val")
     expected = images_fingerprint(replace(data, sequences=data.sequences[:1]))
     assert run.record.dataset.images_fingerprint == expected and floor.record.dataset.images_fingerprint is None
-    assert images_now(run.record, data, run.predictions_path) == expected
-    assert images_now(floor.record, data, floor.predictions_path) is None
-    assert verify(run, images=expected).sound and "images" in verify(run, images=expected).checked
-    (finding,) = verify(run, images="sha256:0").findings
+    own = looked_at(run.record, data, run.predictions_path)
+    assert own is not None and images_now(own) == expected
+    assert looked_at(floor.record, data, floor.predictions_path) is None
+    now = Images(expected, image_hashes(own))
+    assert run.record.dataset.images == now.contents and floor.record.dataset.images == {}
+    assert verify(run, images=now).sound and "images" in verify(run, images=now).checked
+    (finding,) = verify(run, images=replace(now, fingerprint="sha256:0")).findings
     assert str(finding).startswith("images: of synthtrack-smoke val changed: expected sha256:")
+    (name,) = now.contents
+    (finding,) = verify(run, images=replace(now, contents={name: "0"})).findings
+    assert str(finding) == f"images: of synthtrack-smoke val changed: those of {name} (1 of 1 sequences)"
     assert any(text.startswith("images: those of") for text in verify(run).skipped)
     document = json.loads((run.folder / "record.json").read_text())
     assert document["dataset"]["images_fingerprint"] == expected

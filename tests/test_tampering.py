@@ -213,7 +213,7 @@ def test_strange_rules_of_scoring_are_a_finding(place, facts):
 
 
 def test_a_changed_label_file_is_named(harness, place, smoke_val, tmp_path):
-    """A data set of one's own: its labels, and the size of any image."""
+    """A data set of one's own: its labels, and the size and content of any image."""
     data = tmp_path / "data"
     shutil.copytree(smoke_val, data)
     words = ("--dataset", "posetrack21", "--data-root", data, "--results", tmp_path / "own")
@@ -229,6 +229,11 @@ def test_a_changed_label_file_is_named(harness, place, smoke_val, tmp_path):
     answer = harness(*verified)
     image.write_bytes(whole)
     assert answer.code == 5 and "images: of posetrack21 val changed" in answer.out and "data: " not in answer.out
+    image.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))  # of equal size, in the midst of the video
+    answer = harness(*verified)
+    image.write_bytes(whole)
+    assert answer.code == 5 and f"images: of posetrack21 val changed: those of {name} (1 of " in answer.out
+    assert harness(*verified).code == 0
     label.write_text(label.read_text().replace('"track_id"', ' "track_id"', 1))
     answer = harness(*verified)
     assert answer.code == 5 and "data: labels of posetrack21 val changed" in answer.out

@@ -7,6 +7,7 @@ import hashlib
 import os
 from collections.abc import Collection
 from collections.abc import Sequence as ManyOf
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -16,7 +17,7 @@ from harness.datasets.sequences import DataSet, Frame, Sequence
 from harness.errors import DataError, UsageError, listed
 from harness.files import open_plain, sha256_of
 
-__all__ = ["image_size", "images_fingerprint", "missing_images", "relocated", "stated_size", "without"]
+__all__ = ["image_hashes", "image_size", "images_fingerprint", "missing_images", "relocated", "stated_size", "without"]
 
 #: Bytes of an image file: more than the largest picture that is decoded takes without any compression.
 LARGEST = 2**29
@@ -132,6 +133,28 @@ def images_fingerprint(dataset: DataSet) -> str:
             content = _image_sha256(path) if size >= 0 and position in (0, last) else ""
             digest.update(f"{frame.image}\0{size}\0{content}\n".encode())
     return f"sha256:{digest.hexdigest()}"
+
+
+def image_hashes(dataset: DataSet) -> dict[str, str]:
+    """Sequence name -> 16 hexadecimal digits of the sha256 over the names and contents of all its images.
+
+    Every file is read, as a run that looked at them has just done. One that cannot be read counts as that.
+    """
+
+    def digest(sequence: Sequence) -> str:
+        found = hashlib.sha256()
+        for frame in sequence.frames:
+            try:
+                content = sha256_of(dataset.image_path(frame), most=LARGEST)
+            except OSError:
+                content = "not readable"
+            found.update(os.fsencode(frame.image) + f"\0{content}\n".encode())
+        return found.hexdigest()[:16]
+
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        return dict(
+            zip([sequence.name for sequence in dataset.sequences], pool.map(digest, dataset.sequences), strict=True)
+        )
 
 
 def _image_sha256(path: str) -> str:
