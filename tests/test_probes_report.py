@@ -8,7 +8,8 @@ from test_records import make_record
 
 from harness.records import dump_record, parse_record
 from harness.report import probe_plots
-from harness.report.probe_crossing import crossing_grid, crossing_lines, crossings
+from harness.report.probe_crossing import crossing_rows, crossing_sentence, crossings
+from harness.report.probe_grid import crossing_grid
 from harness.report.probe_page import gap_rows, probe_page
 from harness.report.probe_rows import alignments, probed, protocols
 from harness.report.probe_study import _figures
@@ -174,17 +175,18 @@ def crossed_gaps(**changed):
 
 def test_a_crossing_says_what_of_the_gap_each_factor_moves():
     (found,) = crossings(crossed_gaps())
-    assert found.levels == {"boxes": ("own", "boxes_jitter=0.05", "boxes_detector=1"), "flip": ("own", "flip")}
+    assert found.levels == {"boxes": ("own", "boxes_detector=1", "boxes_jitter=0.05"), "flip": ("own", "flip")}
     assert len(found.gaps) == 6 and max(found.gaps.values()) == 7  # bf16 was combined with nothing
-    assert [found.mean("boxes", level) for level in found.levels["boxes"]] == [1.5, 3.5, 6.0]
+    assert [found.mean("boxes", level) for level in found.levels["boxes"]] == [1.5, 6.0, 3.5]
     # grand mean 11/3; sums of squares by hand: boxes 2 x 61/6, flip 6 x 4/9, all 70/3
     assert found.shares == pytest.approx({"boxes": 61 / 3 / (70 / 3), "flip": 24 / 9 / (70 / 3)})
-    lines = "\n".join(crossing_lines(found))
-    assert "| boxes | boxes_detector=1 | +6.0 |" in lines and "the gap is +1.0 to +7.0 points" in lines
-    assert "boxes 87%, flip 11%; what they do together is the other 1%" in lines
+    assert list(crossing_rows(found)[1].values()) == ["boxes", "boxes_detector=1", "+6.0"]
+    told = crossing_sentence(found)
+    assert told.startswith("fami - hrnet is +1.0 to +7.0 points under 6 protocols, all combinations of boxes, flip. ")
+    assert told.endswith("boxes 87%, flip 11%; what they do together is the other 1%.")
     (axes,) = crossing_grid(found).axes
-    assert [text.get_text() for text in axes.texts] == ["+1.0", "+2.0", "+3.0", "+4.0", "+5.0", "+7.0"]
-    assert [label.get_text() for label in axes.get_yticklabels()][1:] == ["boxes_jitter=0.05", "boxes_detector=1"]
+    assert [text.get_text() for text in axes.texts] == ["+1.0", "+2.0", "+5.0", "+7.0", "+3.0", "+4.0"]
+    assert [label.get_text() for label in axes.get_yticklabels()][1:] == ["boxes_detector=1", "boxes_jitter=0.05"]
 
 
 def test_no_crossing_of_protocols_that_were_not_all_run():

@@ -23,6 +23,7 @@ from harness.errors import UsageError
 if TYPE_CHECKING:
     from harness.probes.changes import Judge
     from harness.probes.studies import Answer
+    from harness.report.probe_crossing import Crossing
     from harness.request import Request
     from harness.results import Results
 
@@ -191,6 +192,7 @@ def _interval(row: dict[str, Any] | None) -> str:
 
 def _print(kind: str, answers: list[Answer], judge: Judge, store: Results, style: str) -> None:
     from harness.probes.findings import gains_by_slice, gaps, named, summary
+    from harness.report.probe_crossing import crossing_rows, crossing_sentence
 
     if style in ("json", "csv"):
         flat = [
@@ -200,14 +202,33 @@ def _print(kind: str, answers: list[Answer], judge: Judge, store: Results, style
     tables = [summary(answers)]
     if kind == "time":
         tables.append(gains_by_slice(answers))
+    crossed: list[Crossing] = []
     if kind == "protocol":
         tables.append(gaps(answers, judge, store))
+        crossed = _crossings(answers, store)
+        tables += [crossing_rows(crossing) for crossing in crossed]
     click.echo(f"{judge.dataset.name} {judge.dataset.split}, change against the untouched run, AP points")
     for rows in tables:
         if rows:
             click.echo()
             emit_rows([{key: _shown(value) for key, value in row.items()} for row in rows], style)
+    for crossing in crossed:
+        click.echo(f"\n{crossing_sentence(crossing)}")
     note("\npartial, not comparable: probed runs are stored under their probe and never ranked")
+
+
+def _crossings(answers: list[Answer], store: Results) -> list[Crossing]:
+    """Of every pair of methods the complete crossing of protocols, as their records have it by now."""
+    from harness.report.probe_crossing import crossings
+    from harness.report.probe_page import gap_rows
+    from harness.report.probe_rows import title_of
+    from harness.results import read_run
+
+    runs = {answer.run.id: read_run(answer.run.folder) for answer in answers}
+    runs |= {answer.untouched.id: read_run(answer.untouched.folder) for answer in answers}
+    return crossings(
+        gap_rows([run.record for run in runs.values()], {key: title_of(run.record) for key, run in runs.items()})
+    )
 
 
 def _shown(value: Any) -> str:

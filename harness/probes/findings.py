@@ -8,6 +8,7 @@ from typing import Any
 from harness.boxes import NO_BOXES
 from harness.probes.changes import Judge, total_of, with_rows
 from harness.probes.studies import Answer
+from harness.report.probe_crossing import AS_IT_IS
 from harness.report.probe_rows import title_of
 from harness.results import Results, StoredRun
 from harness.scoring.scores import TOTAL
@@ -16,9 +17,6 @@ from harness.skeletons import GROUPS
 __all__ = ["gains_by_slice", "gaps", "named", "summary"]
 
 FROZEN = "support_frozen"
-
-#: The protocol of an untouched run.
-AS_IT_IS = "as it is"
 
 Row = dict[str, Any]
 

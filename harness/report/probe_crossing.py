@@ -7,16 +7,14 @@ from dataclasses import dataclass
 from itertools import product
 from statistics import fmean
 
-from matplotlib.figure import Figure
-
 from harness.report.probe_rows import Row
-from harness.report.style import add_caption, new_figure, theme
 
-__all__ = ["Crossing", "crossing_grid", "crossing_lines", "crossings"]
+__all__ = ["AS_IT_IS", "Crossing", "crossing_rows", "crossing_sentence", "crossings"]
 
 #: Level of a factor that is the method's own.
 OWN = "own"
 
+#: The protocol of an untouched run.
 AS_IT_IS = "as it is"
 
 #: How the names of levels begin; those of the flip test are "flip" and "no flip".
@@ -64,9 +62,8 @@ def crossings(gaps: Sequence[Row]) -> list[Crossing]:
             if row["gap"] == title and row["difference"] is not None
         }
         levels: dict[str, tuple[str, ...]] = {}
-        for key in sorted((key for key in values if len(key) > 1), key=len):
-            for factor, level in key:
-                levels[factor] = tuple(dict.fromkeys((*levels.get(factor, (OWN,)), level)))
+        for factor, level in sorted({pair for key in values if len(key) > 1 for pair in key}):
+            levels[factor] = (*levels.get(factor, (OWN,)), level)
         cells = {
             key: values.get(frozenset(pair for pair in zip(levels, key, strict=True) if pair[1] != OWN))
             for key in product(*levels.values())
@@ -77,57 +74,26 @@ def crossings(gaps: Sequence[Row]) -> list[Crossing]:
     return found
 
 
-def crossing_lines(crossing: Crossing) -> list[str]:
-    """Markdown: the gap at every level of each factor, and what of its spread each accounts for."""
-    lines = [
-        "", f"{crossing.title} under {len(crossing.gaps)} protocols, all combinations of "
-        f"{', '.join(crossing.levels)}:", "",
-        "| factor | level | gap, mean over the others |", "| --- | --- | --- |",
-    ]  # fmt: skip
-    for factor, levels in crossing.levels.items():
-        lines += [f"| {factor} | {level} | {crossing.mean(factor, level):+.1f} |" for level in levels]
+def crossing_rows(crossing: Crossing) -> list[dict[str, str]]:
+    """The gap at every level of each factor."""
+    return [
+        {"factor": factor, "level": level, "gap, mean over the others": f"{crossing.mean(factor, level):+.1f}"}
+        for factor, levels in crossing.levels.items()
+        for level in levels
+    ]
+
+
+def crossing_sentence(crossing: Crossing) -> str:
+    """What of the spread of the gap each factor accounts for."""
     low, high = min(crossing.gaps.values()), max(crossing.gaps.values())
     shares = crossing.shares
     told = ", ".join(f"{factor} {shares[factor]:.0%}" for factor in sorted(shares, key=lambda name: -shares[name]))
     rest = max(0.0, 1 - sum(shares.values()))
-    return [
-        *lines, "",
-        f"* Of all these protocols the gap is {low:+.1f} to {high:+.1f} points. Of its variance over them each factor "
-        f"alone accounts for: {told}; what they do together is the other {rest:.0%}.",
-    ]  # fmt: skip
-
-
-def crossing_grid(crossing: Crossing) -> Figure:
-    """The gap under every combination: a row per level of the longest factor, a column per levels of the others."""
-    down = max(crossing.levels, key=lambda factor: len(crossing.levels[factor]))
-    across = [factor for factor in crossing.levels if factor != down]
-    columns = list(product(*(crossing.levels[factor] for factor in across)))
-    rows = crossing.levels[down]
-
-    def gap(row: str, column: tuple[str, ...]) -> float:
-        chosen = {down: row, **dict(zip(across, column, strict=True))}
-        return crossing.gaps[tuple(chosen[factor] for factor in crossing.levels)]
-
-    values = [[gap(row, column) for column in columns] for row in rows]
-    most = max(abs(value) for line in values for value in line) or 1.0
-    with theme():
-        figure = new_figure(2.4 + 0.78 * len(columns), 1.9 + 0.42 * len(rows))
-        axes = figure.subplots()
-        axes.imshow(values, cmap="RdBu", vmin=-most, vmax=most, aspect="auto")
-        for place, line in enumerate(values):
-            for column, value in enumerate(line):
-                colour = "white" if abs(value) > 0.65 * most else "#222222"
-                axes.text(column, place, f"{value:+.1f}", ha="center", va="center", color=colour, fontsize=9)
-        axes.set_xticks(range(len(columns)), ["\n".join(_short(across, column)) for column in columns], fontsize=8)
-        axes.set_yticks(range(len(rows)), [f"{down}: {row}" if row == OWN else row for row in rows])
-        axes.grid(visible=False)
-        axes.set_title(f"Gap by protocol: {crossing.title}")
-        add_caption(figure, ["AP points under every combination; own: as the runs are without the factor."])
-    return figure
-
-
-def _short(factors: Sequence[str], levels: Sequence[str]) -> list[str]:
-    return [f"{factor}: {level}" if level == OWN else level for factor, level in zip(factors, levels, strict=True)]
+    return (
+        f"{crossing.title} is {low:+.1f} to {high:+.1f} points under {len(crossing.gaps)} protocols, all combinations "
+        f"of {', '.join(crossing.levels)}. Of the variance of the gap over them each factor alone accounts for: {told}"
+        f"; what they do together is the other {rest:.0%}."
+    )
 
 
 def _levels(protocol: str) -> frozenset[tuple[str, str]]:

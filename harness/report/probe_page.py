@@ -7,7 +7,7 @@ from typing import Any
 
 from harness.records import RunRecord
 from harness.report.comparable import ground_of, short
-from harness.report.probe_crossing import crossing_lines, crossings
+from harness.report.probe_crossing import AS_IT_IS, crossing_rows, crossing_sentence, crossings
 from harness.report.probe_rows import Probed, Row, by_subject, rows_of
 from harness.skeletons import GROUPS
 
@@ -68,7 +68,7 @@ def gap_rows(records: Iterable[RunRecord], titles: dict[str, str]) -> list[Row]:
                 other = titles.get(row["against"]) or _method_of(row["against"])
                 gap = f"{record.method.name}:{record.method.preset} - {other}"
                 found.append({**row, "gap": gap, "protocol": row["what"].removeprefix("gap, ")})
-    return found
+    return sorted(found, key=lambda row: (row["gap"], row["protocol"] != AS_IT_IS, row["protocol"]))
 
 
 def _key_frame(items: Sequence[Probed]) -> list[str]:
@@ -206,7 +206,8 @@ def _protocol(items: Sequence[Probed], gaps: Sequence[Row]) -> list[str]:
             f"one factor alone moves a method by up to {spread:.1f}.",
         ]
     for crossing in crossed:
-        lines += crossing_lines(crossing)
+        cells = crossing_rows(crossing)
+        lines += [f"* {crossing_sentence(crossing)}", "", _table(list(cells[0]), [list(row.values()) for row in cells])]
     return lines
 
 

@@ -18,7 +18,14 @@ from harness.report.style import FLOOR, GREY, add_caption, new_figure, palette, 
 from harness.report.tables import short_commit
 from harness.skeletons import GROUPS
 
-__all__ = ["alignment_by_displacement", "confounds", "dose_response", "feature_maps", "gains", "joint_response"]
+__all__ = [
+    "alignment_by_displacement",
+    "confounds",
+    "dose_response",
+    "feature_maps",
+    "gains",
+    "joint_response",
+]
 
 _UNITS = {
     "key_grey": "share of grey", "key_noise": "noise, grey levels", "key_blur": "blur, px of the crop",

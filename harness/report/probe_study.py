@@ -13,7 +13,8 @@ from harness.errors import DataError, HarnessError, listed
 from harness.files import write_atomically
 from harness.records import RunRecord
 from harness.report import probe_plots
-from harness.report.probe_crossing import crossing_grid, crossings
+from harness.report.probe_crossing import crossings
+from harness.report.probe_grid import crossing_grid
 from harness.report.probe_maps import read_maps
 from harness.report.probe_page import gap_rows, probe_page
 from harness.report.probe_rows import alignments, by_subject, probed, protocols, rows_of, title_of
