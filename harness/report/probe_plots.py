@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from harness.records import RunRecord
 from harness.report.comparable import ground_of, short
 from harness.report.probe_rows import Probed, Row, by_subject
-from harness.report.style import FLOOR, GREY, add_caption, new_figure, palette, theme
+from harness.report.style import FLOOR, GREY, Look, add_caption, new_figure, palette, theme
 from harness.report.tables import short_commit
 from harness.skeletons import GROUPS
 
@@ -41,33 +41,35 @@ def dose_response(items: Sequence[Probed]) -> Figure:
     seeing = [item for item in items if not item.blind]
     families = list(dict.fromkeys(item.family for item in seeing))
     titles = list(dict.fromkeys(item.title for item in seeing))
-    colours = dict(zip(titles, palette(len(titles)), strict=True))
+    looks = _looks(titles)
     with theme():
-        figure, panels = _panels(len(families))
+        figure, panels = _panels(len(families), height=3.0)
         for axes, family in zip(panels, families, strict=False):
             for title in titles:
                 mine = [item for item in seeing if (item.title, item.family) == (title, family)]
                 if mine:
-                    _draw_line(axes, [item.row() for item in mine], [item.dose for item in mine], colours[title], title)
+                    _draw_line(axes, [item.row() for item in mine], [item.dose for item in mine], looks[title], title)
             _draw_blind(axes, [item for item in items if item.blind])
             axes.set(title=family, xlabel=_UNITS.get(family.split("@")[0], "dose"), ylabel="AP (%)")
             axes.set_ylim(bottom=0)
         _legend(figure, panels)
-        add_caption(figure, [*_caption(items), "0 is the untouched run; bands: 95 % of the paired change over videos."])
+        add_caption(
+            figure, [*_caption(items), "0 is the untouched run; upright: 95 % of the paired change over videos."]
+        )
     return figure
 
 
 def joint_response(items: Sequence[Probed]) -> Figure:
     """AP of every group of joints against dose, a panel per probe, for the runs of one method."""
     families = list(dict.fromkeys(item.family for item in items))
-    colours = dict(zip(GROUPS, palette(len(GROUPS)), strict=True))
+    looks = _looks(GROUPS)
     with theme():
         figure, panels = _panels(len(families))
         for axes, family in zip(panels, families, strict=False):
             mine = [item for item in items if item.family == family]
-            for group, marker in zip(GROUPS, "osD^v<>", strict=True):
+            for group in GROUPS:
                 rows = [item.row(group) for item in mine]
-                _draw_line(axes, rows, [item.dose for item in mine], colours[group], group, marker=marker, band=False)
+                _draw_line(axes, rows, [item.dose for item in mine], looks[group], group, sure=False)
             axes.set(title=family, xlabel=_UNITS.get(family.split("@")[0], "dose"), ylabel="AP (%)")
             axes.set_ylim(bottom=0)
         _legend(figure, panels)
@@ -143,7 +145,7 @@ def confounds(items: Sequence[Probed], gap_rows: Sequence[Row]) -> Figure:
     """How far AP moves with the protocol alone and, where two methods ran under the same ones, the gap between them."""
     subjects = by_subject(items)
     colours = dict(zip(subjects, palette(len(subjects)), strict=True))
-    names = list(dict.fromkeys(_cell(item) for item in items))
+    names = sorted({_cell(item) for item in items})
     with theme():
         figure = new_figure(9.2 if gap_rows else 6.2, 1.6 + 0.34 * max(len(names), len(gap_rows), 3))
         left, *others = figure.subplots(1, 2 if gap_rows else 1, squeeze=False)[0]
@@ -167,10 +169,15 @@ def confounds(items: Sequence[Probed], gap_rows: Sequence[Row]) -> Figure:
     return figure
 
 
-def _panels(count: int) -> tuple[Figure, list[Axes]]:
+def _looks(names: Collection[str]) -> dict[str, Look]:
+    colours = palette(max(len(names), 2))
+    return {name: Look.numbered(number, colours[number]) for number, name in enumerate(names)}
+
+
+def _panels(count: int, *, height: float = 2.5) -> tuple[Figure, list[Axes]]:
     columns = min(3, max(count, 1))
     lines = -(-max(count, 1) // columns)
-    figure = new_figure(3.1 * columns, 2.5 * lines + 0.5)
+    figure = new_figure(3.1 * columns, height * lines + 0.5)
     panels = list(figure.subplots(lines, columns, squeeze=False).ravel())
     for axes in panels[count:]:
         axes.set_visible(False)
@@ -181,18 +188,19 @@ def _draw_line(
     axes: Axes,
     rows: Sequence[Row],
     doses: Sequence[float],
-    colour: Any,
+    look: Look,
     label: str,
     *,
-    marker: str = "o",
-    band: bool = True,
+    sure: bool = True,
 ) -> None:
+    """A line from the untouched run over all doses; `sure` draws intervals where they are known."""
     start = _number(rows[0]["a"])
     values = [start, *(_number(row["b"]) for row in rows)]
-    axes.plot([0, *doses], values, marker=marker, markersize=3.5, color=colour, label=label)
-    if band and all(row["low"] is not None for row in rows):
-        low, high = ([start, *(start + row[side] for row in rows)] for side in ("low", "high"))
-        axes.fill_between([0, *doses], low, high, color=colour, alpha=0.18, linewidth=0)
+    axes.plot([0, *doses], values, marker=look.marker, markersize=4, color=look.colour, dashes=look.dashes,
+              linewidth=1.3, label=label)  # fmt: skip
+    if sure and all(row["low"] is not None for row in rows):
+        low, high = ([start + row[side] for row in rows] for side in ("low", "high"))
+        axes.vlines(doses, low, high, color=look.colour, linewidth=1)
 
 
 def _draw_blind(axes: Axes, items: Sequence[Probed]) -> None:
