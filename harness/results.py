@@ -57,8 +57,8 @@ class StoredRun:
         if named is None or named.kept:
             raise DataError(f"{self.folder}: the stored predictions are missing; run `harness eval` again")
         raise DataError(
-            f"{self.folder}: its predictions were not kept, only their hash; run its command again with "
-            "--overwrite always --keep-predictions"
+            f"{self.folder}: its predictions were not kept, only their hash; "
+            "`harness probe` with --overwrite always makes them again"
         )
 
 

@@ -106,7 +106,7 @@ def _check_predictions(run: StoredRun) -> Iterable[Finding] | str:
     if stored is None:
         return "the record names no predictions"
     if path is None:
-        return f"not kept; the command of the record makes them again, as {stored.sha256}"
+        return f"not kept; `harness probe` with --overwrite always makes them again, as {stored.sha256}"
     return _check_file("predictions", path, stored.sha256)
 
 

@@ -21,7 +21,8 @@ from harness.methods import CropSpec, MethodCard, Preset
 from harness.probes import KINDS, probe_cards, probe_named
 from harness.probes.changes import with_rows
 from harness.probes.probe import key_places
-from harness.probes.studies import protocol_cells, study_cells, subject_named
+from harness.probes.protocols import protocol_cells
+from harness.probes.studies import study_cells, subject_named
 from harness.probes.subjects import Subject, generators, neighbour, true_people
 from harness.request import Request
 from harness.results import Results
@@ -364,6 +365,8 @@ def test_records_without_predictions_answer_as_before(harness, tmp_path, smoke_v
     assert found.code == 0 and f"makes them again, as {stored['sha256']}" in found.out + found.err
     page = harness("report", "probes", "--results", tmp_path, "-o", tmp_path / "page")
     assert page.code == 0 and "boxes_jitter=0.1" in (tmp_path / "page" / "findings.md").read_text()
+    fewer = harness(*asked, "--replicates", "200", "--drop-predictions")  # for which they are needed, and made again
+    assert fewer.code == 0 and not list(path.parent.glob("predictions-*")) and "200/4000" in path.read_text()
     for verb in (("compare", left.parent.name, path.parent.name), ("export", path.parent.name, "-o", tmp_path / "x")):
         answer = harness(*verb, "--results", tmp_path)
         assert answer.code == 3 and f"{path.parent}: its predictions were not kept" in answer.err, answer
@@ -372,6 +375,82 @@ def test_records_without_predictions_answer_as_before(harness, tmp_path, smoke_v
     assert json.loads(path.read_text())["predictions"] == stored | {"kept": True}
     made.unlink()  # which is no dropping: nobody asked for it
     assert harness("verify", "--results", tmp_path).code == 5
+
+
+def test_protocols_of_two_methods_have_gaps_in_every_format_and_lose_no_ordinary_run(harness, tmp_path, smoke_val):
+    """Another codec or flip test is a run that somebody may have made before: its predictions are never dropped."""
+    two = (
+        "--method",
+        "hrnet",
+        "--method",
+        "hrnet=hrnet-tiny-backbone",
+        "--dataset",
+        "synthtrack-smoke",
+        "--limit",
+        "2",
+    )
+    shared = ("--results", tmp_path, "--device", "cpu", "--kind", "protocol", "--replicates", "100")
+    asked = ("--cross", "--factor", "flip", "--factor", "decoder", "--factor", "boxes", "--drop-predictions")
+    answer = harness("probe", *two, *shared, *asked, "--format", "json")
+    assert answer.code == 0, answer.err
+    rows = json.loads(answer.out)
+    assert len({row["probe"] for row in rows if row["what"].startswith("gap")}) == 4 * 2 * 3
+    records = [json.loads(path.read_text()) for path in tmp_path.rglob("record.json")]
+    kept = {record["id"]: "probe" not in record["request"] for record in records}
+    assert len(kept) == 2 * 4 * 2 * 3 and sum(kept.values()) == 2 * 2 * 3
+    assert {path.parent.name for path in tmp_path.rglob("predictions-*")} == {name for name in kept if kept[name]}
+    told = harness("probe", *two, *shared, *asked)
+    assert told.code == 0 and "under 24 protocols, all combinations of boxes, decoder, flip" in told.out
+    page = harness("report", "probes", "--results", tmp_path, "-o", tmp_path / "page")
+    assert page.code == 0 and len(list((tmp_path / "page").glob("crossing_*.png"))) == 1
+    assert "(hrnet-tiny-backbone) - hrnet:tiny (hrnet-tiny)" in (tmp_path / "page" / "findings.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--kind", "time", "--cross"), "--cross is of --kind protocol"),
+        (("--kind", "time", "--factor", "flip"), "--factor is of --kind protocol"),
+        (("--kind", "protocol", "--probe", "key_grey"), "--probe names what --kind protocol does not ask"),
+        (("--kind", "time", "--probe", "key_grey"), "asks about keyframe, not about time"),
+        (("--kind", "keyframe", "--seed", "-1"), "-1 is not in the range"),
+        (("--kind", "protocol", "--factor", "boxes", "--method", "higher_hrnet"), "nothing of this protocol"),
+    ],
+)
+def test_what_does_not_go_together_is_told_before_anything_runs(harness, tmp_path, words, said):
+    methods = () if "--method" in words else ("--method", "fami")
+    answer = harness("probe", *methods, *words, "--dataset", "synthtrack-smoke", "--results", tmp_path)
+    assert answer.code == 2 and said in answer.err and not list(tmp_path.iterdir()), answer.err
+
+
+def test_ranks_of_torchrun_do_not_each_probe(harness, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    answer = harness("probe", *ASKED, "--results", tmp_path)
+    assert answer.code == 2 and "under torchrun take harness eval --probe" in answer.err
+
+
+def test_the_control_has_weights_and_preset_of_its_own(harness, tmp_path, smoke_val):
+    asked = ("--probe", "key_grey=1", "--kind", "keyframe", "--dataset", "synthtrack-smoke", "--limit", "1")
+    answer = harness("probe", "--method", "hrnet", "--preset", "tiny", "--weights", "hrnet-tiny", "--codec", "dark",
+                     *asked, "--results", tmp_path, "--format", "json")  # fmt: skip
+    assert answer.code == 0, answer.err
+    assert {row["method"] for row in json.loads(answer.out)} == {"hrnet:tiny", "copy_previous:tiny"}
+
+
+def test_other_digits_of_a_dose_are_another_probe():
+    assert str(probe_named("key_grey=0.99999999")) != str(probe_named("key_grey=1")) == "key_grey=1"
+    assert probe_named("key_noise=40", seed=3).title == "key_noise=40 seed 3"
+    assert (
+        probe_named("key_noise=40").title == "key_noise=40" and probe_named("key_grey=1", seed=3).title == "key_grey=1"
+    )
+
+
+def test_alignment_of_nobody_is_told(harness, tmp_path, smoke_val):
+    (tmp_path / "empty.json").write_text("[]")
+    answer = harness("probe", "--method", "fami", "--kind", "alignment", "--dataset", "synthtrack-smoke", "--limit", "1",
+                     "--boxes", tmp_path / "empty.json", "--results", tmp_path / "r")  # fmt: skip
+    assert answer.code == 3 and "no joint was followed" in answer.err and "Traceback" not in answer.err
 
 
 def test_rows_of_two_writers_are_both_kept(tmp_path):

@@ -1,6 +1,7 @@
 """What probes left in records, as rows, figures and the page of findings; nothing here runs a network."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -145,7 +146,7 @@ def test_features_are_drawn_on_the_scale_of_the_key():
 
 def protocol_runs():
     base = run("", 0.0)
-    gap = change("total", 3.0, what="gap, flip", against="other", sure=True)
+    gap = change("total", 3.0, what="gap, flip", against="hrnet-tiny-0123abcd", sure=True)
     flip = replace(run("", 1.5, extra=[gap]), findings={"rows": [*run("", 1.5).findings["rows"], gap], "cell": "flip"})
     return [flip, run("boxes_jitter=0.05 seed 0", -2.0), replace(base, findings={})]
 
@@ -154,13 +155,41 @@ def test_confounds_show_settings_and_boxes():
     records = protocol_runs()
     items = protocols(probed(records))
     assert [item.family for item in items] == ["boxes_jitter", "flip"]
-    rows = gap_rows(records, {"other": "hrnet:tiny"})
+    rows = gap_rows(records)
     assert [row["gap"] for row in rows] == ["fami:tiny - hrnet:tiny"]
     left, right = probe_plots.confounds(items, rows).axes
     assert [label.get_text() for label in left.get_yticklabels()] == ["boxes_jitter=0.05", "flip"]
     assert [label.get_text() for label in right.get_yticklabels()] == ["flip"]
     (alone,) = probe_plots.confounds(items, []).axes
     assert [label.get_text() for label in alone.get_yticklabels()] == ["boxes_jitter=0.05", "flip"]
+
+
+def test_every_pair_of_methods_has_a_panel_of_its_own():
+    gaps = [
+        change("total", value) | {"gap": pair, "protocol": "flip"} for pair, value in (("a - b", 1.0), ("a - c", 2.0))
+    ]
+    others = probe_plots.confounds(protocols(probed(protocol_runs())), gaps).axes[1:]
+    assert [axes.get_title(loc="left") for axes in others] == ["a - b", "a - c"]
+
+
+def test_runs_of_other_settings_and_seeds_are_not_drawn_as_one():
+    """Of one method: against another untouched run, and with another seed."""
+    other = run("key_blur=8", -40.0)
+    rows = [row | {"against": "hrnet-tiny-0123abcd"} for row in other.findings["rows"]]
+    items = probed([run("key_blur=2", -5.0), run("key_blur=8", -30.0), replace(other, findings={"rows": rows})])
+    assert [(item.title, item.dose) for item in items] == [
+        ("fami:tiny [0123abcd]", 8), ("fami:tiny [base]", 2), ("fami:tiny [base]", 8),
+    ]  # fmt: skip
+    items = probed([run("key_noise=40 seed 0", -5.0), run("key_noise=40 seed 3", -6.0)])
+    assert [item.family for item in items] == ["key_noise", "key_noise seed 3"]
+
+
+def test_labels_of_any_alphabet_have_figures_and_cells_of_their_own():
+    runs = [replace(run("key_blur=2", -5.0), label=label) for label in ("α", "β", "two\nlines | bar")]
+    names = [name for name, _ in _figures([StoredRun(record, Path(), {"id": record.id}) for record in runs])]
+    assert len(set(names)) == len(names) == 4
+    page = probe_page(probed(runs), [], [])
+    assert "two lines \\| bar" in page and "\nlines" not in page
 
 
 def crossed_gaps(**changed):
@@ -191,22 +220,29 @@ def test_a_crossing_says_what_of_the_gap_each_factor_moves():
 
 def test_no_crossing_of_protocols_that_were_not_all_run():
     rows = crossed_gaps()
-    assert crossings([row for row in rows if row["protocol"] != "boxes_detector=1"]) == []
+    (smaller,) = crossings([row for row in rows if row["protocol"] != "boxes_detector=1"])
+    assert smaller.levels["boxes"] == ("own", "boxes_jitter=0.05") and len(smaller.gaps) == 4
     assert crossings([row for row in rows if ", " not in row["protocol"]]) == [] and crossings([]) == []
     assert crossings(crossed_gaps(flip=None)) == []
+    other = [change("total", 0.0) | {"gap": "fami - hrnet", "protocol": "flip, bf16", "difference": 1.0}]
+    assert [tuple(found.levels) for found in crossings([*rows, *other])] == [("boxes", "flip"), ("flip", "precision")]
+    same = [row | {"difference": 2.0} for row in rows]
+    assert crossing_sentence(crossings(same)[0]).endswith(
+        "is +2.0 points under 6 protocols, all combinations of boxes, flip."
+    )
 
 
 def test_the_page_says_what_the_rows_hold():
     records = [*key_frame_runs(), *time_runs(), *protocol_runs()]
     page = probe_page(
-        probed(records), alignments([watched_run()]), gap_rows(records, {}), figures=["dose_response.png", "time.png"]
+        probed(records), alignments([watched_run()]), gap_rows(records), figures=["dose_response.png", "time.png"]
     )
     assert "fami:tiny falls from 60.0 to 30.0 AP at `key_blur=8`." in page
     assert "Not shown the key frame at all, copy_previous:tiny has 59.5 AP" in page
     assert "Temporal gain of fami:tiny: +2.0 [+1.0, +3.0], shown. By slice: occlusion_run:short +4.0" in page
-    assert "helps reading the key frame's pose from neighbours (0.500 to 0.600)" in page
+    assert "helps reading the key frame's pose from neighbours (0.500 to 0.600 of all joints" in page
     assert "nearer to the true motion than none (1.00 against 2.00 cells off)" in page and "2.50 times" in page
-    assert "one factor alone moves a method by up to 2.0" in page
+    assert "One factor alone moves a method by up to 2.0 points (fami:tiny, boxes_jitter=0.05)" in page
     assert "![dose_response.png](dose_response.png)" in page and "![time.png](time.png)" in page
 
 

@@ -23,7 +23,7 @@ __all__ = ["command", "pair"]
 @data_root_option
 @click.option("--replicates", type=click.IntRange(100), default=2000, show_default=True, help="Bootstrap draws.")
 @click.option("--permutations", type=click.IntRange(100), default=10_000, show_default=True, help="Random swaps.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--gate", is_flag=True, help="Exit code 5 if B is worse than A over all joints.")
 @results_option
 @format_option("table", "json", "csv", "markdown", "latex", "html")

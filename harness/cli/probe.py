@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +24,7 @@ from harness.errors import UsageError
 
 if TYPE_CHECKING:
     from harness.probes.changes import Judge
+    from harness.probes.findings import Gap
     from harness.probes.studies import Answer
     from harness.report.probe_crossing import Crossing
     from harness.request import Request
@@ -39,7 +42,9 @@ FACTORS = ("boxes", "flip", "decoder", "crops", "precision")
 @click.option("--kind", type=click.Choice(KINDS), help="What to ask; without --probe, at the usual strengths.")
 @click.option("--probe", "probes", multiple=True, help="Only this one: name, name=strength or name@part=strength.")
 @click.option("--list", "listing", is_flag=True, help="List the probes, and do nothing else.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the probes that draw random numbers.")
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the probes that draw random numbers."
+)
 @click.option("--control/--no-control", default=True, show_default=True,
               help="keyframe: also the copy of the previous frame, which never sees the key frame.")  # fmt: skip
 @click.option("--detections", type=click.Path(path_type=Path), help="protocol: also a detector's boxes.")
@@ -68,42 +73,52 @@ def command(
     harness probe --method fami --kind alignment
     harness probe --method fami --method hrnet --kind protocol
 
-    Every probed run goes through the normal engine and scorer, gets a record of its own (partial, never ranked) and is
-    compared with the untouched run, pair by pair of sequences. `harness report probes` draws what is stored.
+    Every probed run goes through the normal engine and scorer, gets a record of its own (partial and never ranked
+    where a probe changed it) and is compared with the untouched run, pair by pair of sequences. `harness report
+    probes` draws what is stored.
     """
     from harness.probes.changes import Judge
+    from harness.probes.findings import gaps
     from harness.probes.studies import subject_named
     from harness.request import Request
     from harness.results import Results
 
     if listing:
         return emit_rows(_listed(), style)
-    if not names or (kind is None and not probes):
-        raise UsageError("say whom to ask and what: --method NAME --kind keyframe, time, alignment or protocol")
+    _check(names, kind, probes, protocol={"--cross": cross, "--factor": factors, "--detections": detections})
     shared = Request("", command=shlex.join(["harness", *sys.argv[1:]]), **asked)
     subjects = [subject_named(name, shared) for name in dict.fromkeys(names)]
     store = Results(results)
     if kind == "alignment":
         return _alignment(subjects, store, seed=seed, overwrite=overwrite, keep=keep, style=style)
     judge = Judge(_dataset(shared), replicates=replicates, seed=seed)
+    found: list[Gap] = []
     if kind == "protocol":
+        boxes = str(detections) if detections else None
         answers = _protocol(
-            subjects,
-            store,
-            judge,
-            boxes=str(detections) if detections else None,
-            seed=seed,
-            cross=cross,
-            factors=factors,
-            overwrite=overwrite,
+            subjects, store, judge, boxes=boxes, seed=seed, cross=cross, factors=factors, overwrite=overwrite
         )
+        found = gaps(answers, judge, store)
     else:
         subjects += _controls(kind, subjects, shared) if control else []
         answers = _studied(kind or "", subjects, store, judge, probes=probes, seed=seed, overwrite=overwrite)
-    _print(kind or "", answers, judge, store, style)
-    if not keep:
-        for answer in answers:
+    for answer in answers:
+        if not keep and "probe" in answer.run.record.request:  # another codec or flip test is a run like any other
             store.drop_predictions(answer.run)
+    _print(kind or "", answers, found, judge, store, style)
+
+
+def _check(names: tuple[str, ...], kind: str | None, probes: tuple[str, ...], *, protocol: dict[str, object]) -> None:
+    """Raise UsageError for what does not go together."""
+    if not names or (kind is None and not probes):
+        raise UsageError("say whom to ask and what: --method NAME --kind keyframe, time, alignment or protocol")
+    given = [name for name, value in protocol.items() if value]
+    if given and kind != "protocol":
+        raise UsageError(f"{given[0]} is of --kind protocol")
+    if probes and kind in ("alignment", "protocol"):
+        raise UsageError(f"--probe names what --kind {kind} does not ask; leave out one of them")
+    if os.environ.get("WORLD_SIZE", "1") != "1" and "RANK" in os.environ:
+        raise UsageError("harness probe runs in one process; under torchrun take harness eval --probe")
 
 
 def _studied(
@@ -127,9 +142,10 @@ def _protocol(
     subjects: list[Request], store: Results, judge: Judge, *, boxes: str | None, seed: int, cross: bool,
     factors: tuple[str, ...], overwrite: str,
 ) -> list[Answer]:  # fmt: skip
-    from harness.probes.studies import protocol_cells, run_cells
+    from harness.probes.protocols import protocol_cells
+    from harness.probes.studies import Cell, run_cells
 
-    cells = []
+    cells: list[Cell] = []
     for subject in subjects:
         mine = protocol_cells(
             subject, boxes=boxes, seed=seed, cross=cross, only=factors, tell=lambda text: note(f"left out: {text}")
@@ -145,7 +161,8 @@ def _controls(kind: str | None, subjects: list[Request], shared: Request) -> lis
     from harness.probes.studies import CONTROL, subject_named
 
     known = {subject.method for subject in subjects}
-    return [subject_named(CONTROL, shared)] if kind == "keyframe" and CONTROL not in known else []
+    plain = replace(shared, preset=None, weights=None, codec=None)  # which are of the methods that are asked
+    return [subject_named(CONTROL, plain)] if kind == "keyframe" and CONTROL not in known else []
 
 
 def _dataset(shared: Request) -> Any:
@@ -190,21 +207,24 @@ def _interval(row: dict[str, Any] | None) -> str:
     return "" if row is None or row["low"] is None else f"[{row['low']:.2f}, {row['high']:.2f}]"
 
 
-def _print(kind: str, answers: list[Answer], judge: Judge, store: Results, style: str) -> None:
-    from harness.probes.findings import gains_by_slice, gaps, named, summary
+def _print(
+    kind: str, answers: list[Answer], found: list[Gap], judge: Judge, store: Results, style: str
+) -> None:  # fmt: skip
+    from harness.probes.findings import gains_by_slice, gap_table, named, summary
     from harness.report.probe_crossing import crossing_rows, crossing_sentence
 
     if style in ("json", "csv"):
         flat = [
             {"method": named(answer), "probe": answer.cell.name, **row} for answer in answers for row in answer.rows
         ]
+        flat += [{"method": gap.title, "probe": gap.protocol, **row} for gap in found for row in gap.rows]
         return emit_json(flat) if style == "json" else emit_rows(flat, style)
     tables = [summary(answers)]
     if kind == "time":
         tables.append(gains_by_slice(answers))
     crossed: list[Crossing] = []
     if kind == "protocol":
-        tables.append(gaps(answers, judge, store))
+        tables.append(gap_table(found))
         crossed = _crossings(answers, store)
         tables += [crossing_rows(crossing) for crossing in crossed]
     click.echo(f"{judge.dataset.name} {judge.dataset.split}, change against the untouched run, AP points")
@@ -214,21 +234,19 @@ def _print(kind: str, answers: list[Answer], judge: Judge, store: Results, style
             emit_rows([{key: _shown(value) for key, value in row.items()} for row in rows], style)
     for crossing in crossed:
         click.echo(f"\n{crossing_sentence(crossing)}")
-    note("\npartial, not comparable: probed runs are stored under their probe and never ranked")
+    if any("probe" in answer.run.record.request for answer in answers):
+        note("\npartial, not comparable: runs with a probe are stored under it and never ranked")
 
 
 def _crossings(answers: list[Answer], store: Results) -> list[Crossing]:
     """Of every pair of methods the complete crossing of protocols, as their records have it by now."""
     from harness.report.probe_crossing import crossings
     from harness.report.probe_page import gap_rows
-    from harness.report.probe_rows import title_of
     from harness.results import read_run
 
     runs = {answer.run.id: read_run(answer.run.folder) for answer in answers}
     runs |= {answer.untouched.id: read_run(answer.untouched.folder) for answer in answers}
-    return crossings(
-        gap_rows([run.record for run in runs.values()], {key: title_of(run.record) for key, run in runs.items()})
-    )
+    return crossings(gap_rows([run.record for run in runs.values()]))
 
 
 def _shown(value: Any) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import UsageError
+from harness.errors import DataError, UsageError
 from harness.evaluate import Evaluated, evaluate
 from harness.opening import Progress
 from harness.probes.changes import with_rows
@@ -95,7 +95,8 @@ def measure_alignment(
 ) -> StoredRun:
     """The run of a method with what its alignment does kept in its record; answered from the store if it is there.
 
-    What was measured is lost with an interruption, so that an unfinished run starts again.
+    What was measured is lost with an interruption, so that an unfinished run starts again. Raises DataError where
+    nobody could be followed.
     """
 
     def watched(how: str) -> tuple[Watch, Evaluated]:
@@ -104,12 +105,19 @@ def measure_alignment(
         return watch, evaluate(request, store, overwrite=how, progress=progress)
 
     watch, found = watched(overwrite)
-    if "rows" in found.run.record.findings:
+    known = found.run.record.findings
+    if "rows" in known and known.get("seed", 0) == seed:
         return found.run
     if not _complete(watch, found.run):
         watch, found = watched("always")
+    if not watch.joints:
+        raise DataError(
+            f"{found.run.folder}: no joint was followed from a key frame to its neighbours: there are no boxes "
+            "(--boxes, --min-box-score), or no labels of the same people beside them"
+        )
     rows = alignment_rows(watch, seed=seed)
-    return with_rows(store, found.run, rows, facts={"edges": list(EDGES)}, maps=_packed(watch))
+    facts = {"edges": list(EDGES), **({"seed": seed} if seed else {})}
+    return with_rows(store, found.run, rows, facts=facts, maps=_packed(watch))
 
 
 def alignment_rows(watch: Watch, *, seed: int = 0) -> list[dict[str, Any]]:

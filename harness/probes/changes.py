@@ -43,7 +43,7 @@ class Judge:
 
         Rows that are in the record already are taken from it, if they were made of the same predictions.
         """
-        stored = self._stored(before, after, what)
+        stored = self.known(before, after, what=what)
         if stored:
             return stored
         found = compare_matched(
@@ -57,7 +57,8 @@ class Judge:
             if row.kind == "group" or row.slice == ALL
         )
 
-    def _stored(self, before: StoredRun, after: StoredRun, what: str) -> tuple[dict[str, Any], ...]:
+    def known(self, before: StoredRun, after: StoredRun, *, what: str) -> tuple[dict[str, Any], ...]:
+        """The rows of `changed` that are in the record already; none where it would have to compare."""
         mine = [row for row in rows_of(after.record) if row["what"] == what and row.get("against") == before.id]
         return tuple(row for row in mine if row.get("of") == self._sources(before, after))
 

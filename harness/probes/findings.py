@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.boxes import NO_BOXES
 from harness.probes.changes import Judge, total_of, with_rows
-from harness.probes.studies import Answer
+from harness.probes.studies import Answer, with_predictions
 from harness.report.probe_crossing import AS_IT_IS
 from harness.report.probe_rows import title_of
 from harness.results import Results, StoredRun
 from harness.scoring.scores import TOTAL
 from harness.skeletons import GROUPS
 
-__all__ = ["gains_by_slice", "gaps", "named", "summary"]
+__all__ = ["Gap", "gains_by_slice", "gap_table", "gaps", "named", "summary"]
 
 FROZEN = "support_frozen"
 
 Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Gap:
+    """What one method is ahead of another under one protocol."""
+
+    title: str
+    protocol: str
+    rows: tuple[Row, ...]
 
 
 def named(answer: Answer) -> str:
@@ -58,34 +68,47 @@ def gains_by_slice(answers: Sequence[Answer]) -> list[Row]:
     return rows
 
 
-def gaps(answers: Sequence[Answer], judge: Judge, store: Results) -> list[Row]:
-    """The gap between two methods under every protocol both were run with, kept in the second one's records.
+def gaps(answers: Sequence[Answer], judge: Judge, store: Results) -> list[Gap]:
+    """The gap of every method to the first under each protocol both were run with, kept in the second one's records.
 
-    There is none between a method that is given boxes and one that takes whole frames.
+    There is none between a method that is given boxes and one that takes whole frames. Predictions that were dropped
+    and are needed are made again.
     """
-    subjects = list(dict.fromkeys(named(answer) for answer in answers))
-    rows: list[Row] = []
+    subjects = list(dict.fromkeys(answer.untouched.id for answer in answers))
+    found = []
     for second in subjects[1:]:
-        ours, theirs = _runs_of(second, answers), _runs_of(subjects[0], answers)
-        if _takes_boxes(ours[AS_IT_IS]) != _takes_boxes(theirs[AS_IT_IS]):
+        ours, theirs = _under(second, answers), _under(subjects[0], answers)
+        if _takes_boxes(ours[AS_IT_IS].run) != _takes_boxes(theirs[AS_IT_IS].run):
             continue
         for name in (name for name in theirs if name in ours):
-            what = f"gap, {name}"
-            found = judge.changed(theirs[name], ours[name], what=what)
-            with_rows(store, ours[name], found)
-            total = total_of(found, what=what)
-            if total is not None:
-                rows.append({
-                    "gap": f"{second} - {subjects[0]}", "protocol": name, "points": signed(total["difference"]),
-                    "95 %": interval(total), "p (Holm)": probability(total["p_holm"]),
-                })  # fmt: skip
+            pair, what = (theirs[name], ours[name]), f"gap, {name}"
+            runs = [answer.run for answer in pair]
+            if not judge.known(runs[0], runs[1], what=what):
+                runs = [with_predictions(answer.cell, answer.run, store) for answer in pair]
+            rows = judge.changed(runs[0], runs[1], what=what)
+            with_rows(store, runs[1], rows)
+            found.append(Gap(f"{named(ours[AS_IT_IS])} - {named(theirs[AS_IT_IS])}", name, rows))
+    return found
+
+
+def gap_table(found: Sequence[Gap]) -> list[Row]:
+    """A row per gap, over all joints."""
+    rows = []
+    for gap in found:
+        total = total_of(gap.rows, what=f"gap, {gap.protocol}")
+        if total is not None:
+            rows.append({
+                "gap": gap.title, "protocol": gap.protocol, "points": signed(total["difference"]),
+                "95 %": interval(total), "p (Holm)": probability(total["p_holm"]),
+            })  # fmt: skip
     return rows
 
 
-def _runs_of(subject: str, answers: Sequence[Answer]) -> dict[str, StoredRun]:
-    """Protocol -> run of one method, the untouched one first."""
-    mine = [answer for answer in answers if named(answer) == subject]
-    return {AS_IT_IS: mine[0].untouched, **{answer.cell.name: answer.run for answer in mine}}
+def _under(untouched: str, answers: Sequence[Answer]) -> dict[str, Answer]:
+    """Protocol -> answer of the method with that untouched run, which comes first."""
+    mine = [answer for answer in answers if answer.untouched.id == untouched]
+    own = replace(mine[0], run=mine[0].untouched)
+    return {AS_IT_IS: own, **{answer.cell.name: answer for answer in mine}}
 
 
 def _takes_boxes(run: StoredRun) -> bool:

@@ -45,7 +45,13 @@ class Probe:
 
     def __str__(self) -> str:
         part = f"@{self.part}" if self.part else ""
-        return f"{self.card.name}{part}={self.dose:g}" if self.card.doses else f"{self.card.name}{part}"
+        dose = repr(self.dose).removesuffix(".0")  # every digit: another dose is another probe
+        return f"{self.card.name}{part}={dose}" if self.card.doses else f"{self.card.name}{part}"
+
+    @property
+    def title(self) -> str:
+        """Its name in tables, in which the first seed, 0, goes without saying."""
+        return f"{self} seed {self.seed}" if self.card.seeded and self.seed else str(self)
 
     @property
     def label(self) -> str:

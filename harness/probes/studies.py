@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
 from typing import Any
 
 from harness.errors import UsageError
-from harness.evaluate import evaluate_together
-from harness.grouping import build_grouping
-from harness.methods import Preset, WholeFramePreset, card_of
+from harness.evaluate import evaluate, evaluate_together
+from harness.methods import Preset, card_of
 from harness.opening import Progress
 from harness.probes.changes import Judge, with_rows
 from harness.probes.probe import Probe, probe_named
@@ -19,7 +17,7 @@ from harness.report.probe_rows import rows_of
 from harness.request import Request
 from harness.results import Results, StoredRun
 
-__all__ = ["Answer", "Cell", "protocol_cells", "run_cells", "study_cells", "subject_named"]
+__all__ = ["Answer", "Cell", "fitting", "preset_of", "run_cells", "study_cells", "subject_named", "with_predictions"]
 
 CONTROL = "copy_previous"
 
@@ -74,36 +72,13 @@ def study_cells(
     strongest dose that leaves nothing of it: what it then loses it had from there. `tell` hears what is left out; where
     that is everything, the method is not run at all.
     """
-    preset = _preset(subject)
+    preset = preset_of(subject)
     probes = [probe_named(text, seed=seed) for text in asked] or list(_usual(kind, preset, seed))
-    cells = [Cell(replace(subject, probe=probe), str(probe)) for probe in _fitting(probes, subject, preset, tell)]
+    for probe in probes:
+        if kind and probe.card.kind != kind:
+            raise UsageError(f"probe '{probe}' asks about {probe.card.kind}, not about {kind}; leave out --kind {kind}")
+    cells = [Cell(replace(subject, probe=probe), probe.title) for probe in fitting(probes, subject, preset, tell)]
     return [Cell(subject), *cells] if cells else []
-
-
-def protocol_cells(
-    subject: Request,
-    *,
-    boxes: str | None = None,
-    seed: int = 0,
-    cross: bool = False,
-    only: Collection[str] = (),
-    tell: Callable[[str], None] = lambda _: None,
-) -> list[Cell]:
-    """The untouched run and those under other protocols: boxes, flip test, decoder, crop path, precision.
-
-    One factor at a time, or all of them crossed; of `only` these factors where some are named. `boxes` is a detector's
-    file, if there is one. A method of whole frames is given no boxes, cuts no crops and has no codec: it has the rest.
-    """
-    factors = [levels for name, levels in _factors(subject, boxes, seed, tell).items() if not only or name in only]
-    cells = [Cell(subject)]
-    chosen = product(*factors) if cross else ([level] for levels in factors for level in levels[1:])
-    for levels in chosen:
-        request, names = subject, [name for name, _ in levels if name]
-        for _, change in levels:
-            request = change(request)
-        if names:
-            cells.append(Cell(request, ", ".join(names)))
-    return cells
 
 
 def run_cells(
@@ -130,60 +105,25 @@ def run_cells(
             untouched = answer.run
             continue
         assert untouched is not None  # noqa: S101
-        rows = judge.changed(untouched, answer.run, what="change")
-        yield Answer(cell, with_rows(store, answer.run, rows, facts={"cell": cell.name}), untouched)
+        run = answer.run
+        if overwrite != "never" and not judge.known(untouched, run, what="change"):
+            run = with_predictions(cell, run, store)
+        rows = judge.changed(untouched, run, what="change")
+        yield Answer(cell, with_rows(store, run, rows, facts={"cell": cell.name}), untouched)
 
 
-Change = Callable[[Request], Request]
+def with_predictions(cell: Cell, run: StoredRun, store: Results) -> StoredRun:
+    """The run with its predictions, which are made again where they were dropped; what was found of it is kept."""
+    before = run.record.predictions
+    if before is None or before.kept:
+        return run
+    again = evaluate(cell.request, store, overwrite="always").run
+    if again.record.predictions != replace(before, kept=True):  # other poses, by another version: nothing is known
+        return again
+    return store.amend(again, lambda record: replace(record, findings=run.record.findings))
 
 
-def _factors(
-    subject: Request, boxes: str | None, seed: int, tell: Callable[[str], None]
-) -> dict[str, list[tuple[str, Change]]]:
-    """Factor -> its levels, (name, what it changes), the method's own first and without a name."""
-    own: tuple[str, Change] = ("", lambda request: request)
-    preset = _preset(subject)
-
-    def setting(name: str, **values: object) -> tuple[str, Change]:
-        return name, lambda request: replace(request, **values)
-
-    whole = isinstance(preset, WholeFramePreset)
-    asked = [probe_named(text, seed=seed) for text in ("boxes_jitter=0.05", "boxes_proposal=1", "boxes_detector=1")]
-    people = [setting(str(probe), probe=probe) for probe in _fitting(asked, subject, preset, tell)]
-    if boxes is not None and not whole:
-        people.append(setting("detector boxes", boxes=boxes))
-    flip = preset.flip_test if subject.flip is None else subject.flip
-    decoders = [] if whole else [setting(f"codec {name}", codec=name) for name in _other_codecs(preset, subject.codec)]
-    flips = [setting("no flip" if flip else "flip", flip=not flip)]
-    if isinstance(preset, WholeFramePreset) and not build_grouping(preset.codec, preset.codec_options).mirrors:
-        tell(f"method '{subject.method}': its persons have no partners in a mirrored frame: no flip test")
-        flips = []
-    if not decoders and not whole:
-        tell(f"method '{subject.method}': codec '{preset.codec}' is the only one that reads its outputs")
-    return {
-        "boxes": [own, *people],
-        "flip": [own, *flips],
-        "decoder": [own, *decoders],
-        "crops": [own] if whole else [own, setting("device crops", crop_path="device")],
-        "precision": [own, setting("bf16", precision="bf16")],
-    }
-
-
-def _other_codecs(preset: Preset, chosen: str | None) -> list[str]:
-    from harness.codecs import read_as
-
-    found = []
-    for name in ("heatmap", "dark", "udp"):
-        try:
-            read_as(preset, name)
-        except UsageError:
-            continue
-        if name != (chosen or preset.codec):
-            found.append(name)
-    return found
-
-
-def _fitting(probes: Iterable[Probe], subject: Request, preset: Preset, tell: Callable[[str], None]) -> Iterator[Probe]:
+def fitting(probes: Iterable[Probe], subject: Request, preset: Preset, tell: Callable[[str], None]) -> Iterator[Probe]:
     """Those that have something to change in a method; `tell` hears of each kind of the others once, and why."""
     told = set()
     for probe in probes:
@@ -207,5 +147,6 @@ def _usual(kind: str, preset: Preset, seed: int) -> Iterator[Probe]:
         yield from (Probe(card, dose, card.part, seed) for dose in doses)
 
 
-def _preset(subject: Request) -> Preset:
+def preset_of(subject: Request) -> Preset:
+    """The preset that a request asks for."""
     return card_of(subject.method, subject.weights).preset(subject.preset)[1]

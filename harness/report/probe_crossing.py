@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import combinations, product
 from statistics import fmean
 
 from harness.report.probe_rows import Row
@@ -17,8 +17,14 @@ OWN = "own"
 #: The protocol of an untouched run.
 AS_IT_IS = "as it is"
 
+#: A factor and one of its levels.
+Pair = tuple[str, str]
+
 #: How the names of levels begin; those of the flip test are "flip" and "no flip".
-_FACTORS = {"boxes": "boxes", "detector": "boxes", "codec": "decoder", "device": "crops", "bf16": "precision"}
+_FACTORS = {
+    "boxes": "boxes", "detector": "boxes", "codec": "decoder", "device": "crops", "reference": "crops",
+    "bf16": "precision", "fp32": "precision",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -53,25 +59,47 @@ class Crossing:
 
 
 def crossings(gaps: Sequence[Row]) -> list[Crossing]:
-    """Of each pair of methods the crossing that is complete: of the levels that were combined with those of others."""
+    """Of each pair of methods the largest complete crossings: of all factors, or of some of them and some levels."""
     found = []
     for title in dict.fromkeys(str(row["gap"]) for row in gaps):
         values = {
-            _levels(str(row["protocol"])): row["difference"]
+            _levels(str(row["protocol"])): float(row["difference"])
             for row in gaps
             if row["gap"] == title and row["difference"] is not None
         }
-        levels: dict[str, tuple[str, ...]] = {}
-        for factor, level in sorted({pair for key in values if len(key) > 1 for pair in key}):
-            levels[factor] = (*levels.get(factor, (OWN,)), level)
+        known = sorted({factor for key in values for factor, _ in key})
+        chosen = [some for count in range(len(known), 1, -1) for some in combinations(known, count)]
+        grids = [grid for some in chosen if (grid := _complete(title, some, values)) is not None]
+        kept: list[Crossing] = []
+        for grid in sorted(grids, key=lambda grid: -len(grid.gaps)):
+            if not any(_within(grid, larger) for larger in kept):
+                kept.append(grid)
+        found += kept
+    return found
+
+
+def _complete(title: str, factors: Sequence[str], values: Mapping[frozenset[Pair], float]) -> Crossing | None:
+    """The crossing of some factors without the levels that were not run with all others; None where little is left."""
+    levels = {
+        name: [OWN, *sorted({level for key in values for factor, level in key if factor == name})] for name in factors
+    }
+    while all(len(own) > 1 for own in levels.values()):
         cells = {
             key: values.get(frozenset(pair for pair in zip(levels, key, strict=True) if pair[1] != OWN))
             for key in product(*levels.values())
         }
-        complete = {key: value for key, value in cells.items() if value is not None}
-        if levels and len(complete) == len(cells):
-            found.append(Crossing(title, levels, complete))
-    return found
+        lacking = [pair for key, gap in cells.items() if gap is None for pair in zip(levels, key, strict=True)]
+        if not lacking:
+            complete = {key: gap for key, gap in cells.items() if gap is not None}
+            return Crossing(title, {name: tuple(own) for name, own in levels.items()}, complete)
+        blamed = [(lacking.count((name, level)), name, level) for name in levels for level in levels[name][1:]]
+        _, name, level = max(blamed)
+        levels[name].remove(level)
+    return None
+
+
+def _within(grid: Crossing, larger: Crossing) -> bool:
+    return all(set(levels) <= set(larger.levels.get(factor, ())) for factor, levels in grid.levels.items())
 
 
 def crossing_rows(crossing: Crossing) -> list[dict[str, str]]:
@@ -86,17 +114,19 @@ def crossing_rows(crossing: Crossing) -> list[dict[str, str]]:
 def crossing_sentence(crossing: Crossing) -> str:
     """What of the spread of the gap each factor accounts for."""
     low, high = min(crossing.gaps.values()), max(crossing.gaps.values())
+    where = f"under {len(crossing.gaps)} protocols, all combinations of {', '.join(crossing.levels)}"
+    if low == high:
+        return f"{crossing.title} is {low:+.1f} points {where}."
     shares = crossing.shares
     told = ", ".join(f"{factor} {shares[factor]:.0%}" for factor in sorted(shares, key=lambda name: -shares[name]))
     rest = max(0.0, 1 - sum(shares.values()))
     return (
-        f"{crossing.title} is {low:+.1f} to {high:+.1f} points under {len(crossing.gaps)} protocols, all combinations "
-        f"of {', '.join(crossing.levels)}. Of the variance of the gap over them each factor alone accounts for: {told}"
-        f"; what they do together is the other {rest:.0%}."
+        f"{crossing.title} is {low:+.1f} to {high:+.1f} points {where}. Of the variance of the gap over them each "
+        f"factor alone accounts for: {told}; what they do together is the other {rest:.0%}."
     )
 
 
-def _levels(protocol: str) -> frozenset[tuple[str, str]]:
+def _levels(protocol: str) -> frozenset[Pair]:
     """(factor, level) of a protocol's name; none for the untouched one.
 
     >>> sorted(_levels("boxes_jitter=0.05, flip, codec dark"))

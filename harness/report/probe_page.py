@@ -8,7 +8,7 @@ from typing import Any
 from harness.records import RunRecord
 from harness.report.comparable import ground_of, short
 from harness.report.probe_crossing import AS_IT_IS, crossing_rows, crossing_sentence, crossings
-from harness.report.probe_rows import Probed, Row, by_subject, rows_of
+from harness.report.probe_rows import Probed, Row, by_subject, probed, rows_of, title_of
 from harness.skeletons import GROUPS
 
 __all__ = ["gap_rows", "probe_page"]
@@ -38,7 +38,8 @@ def probe_page(
     records = [item.record for item in items] + [record for _, record in watched]
     parts = ["# What probes found", "", f"{_ground(records[0])}. Every number is a change against the untouched run of "
              "the same method, in AP points, compared pair by pair of videos; intervals are 95 %, p values are Holm's "
-             "within each comparison. Probed runs are partial and never ranked.", ""]  # fmt: skip
+             "within each comparison. Runs with a probe are partial and never ranked; those that differ by flip test, "
+             "decoder, crops or precision alone are runs like any other.", "", *_asked(items)]  # fmt: skip
     key = [item for item in items if item.name.startswith("key_")]
     time = [item for item in items if item.name.startswith("support_")]
     settings = [item for item in items if item.name.startswith("boxes_") or "probe" not in item.record.request]
@@ -59,16 +60,37 @@ _PICTURES = {"key-frame": ("dose_", "joints_"), "use": ("time",), "alignment": (
              "protocol": ("protocol", "crossing")}  # fmt: skip
 
 
-def gap_rows(records: Iterable[RunRecord], titles: dict[str, str]) -> list[Row]:
+def gap_rows(records: Sequence[RunRecord]) -> list[Row]:
     """The gaps between two methods that records hold, by protocol."""
+    items = probed(records)
+    cells = {item.record.id: item.title for item in items}
+    untouched = {item.against: item.title for item in items}
+    plain = {record.id: title_of(record) for record in records}
     found = []
     for record in records:
         for row in rows_of(record):
             if row["what"].startswith("gap") and row["slice"] == "all" and row["name"] == "total":
+                protocol = row["what"].removeprefix("gap, ")
+                titles = plain | (untouched if protocol == AS_IT_IS else cells)
                 other = titles.get(row["against"]) or _method_of(row["against"])
-                gap = f"{record.method.name}:{record.method.preset} - {other}"
-                found.append({**row, "gap": gap, "protocol": row["what"].removeprefix("gap, ")})
+                found.append({**row, "gap": f"{titles[record.id]} - {other}", "protocol": protocol})
     return sorted(found, key=lambda row: (row["gap"], row["protocol"] != AS_IT_IS, row["protocol"]))
+
+
+def _asked(items: Sequence[Probed]) -> list[str]:
+    """A table of the methods as they were run where nothing was changed."""
+    rows = []
+    for title, mine in by_subject(items).items():
+        probes = [item for item in mine if "probe" in item.record.request]
+        record, row = (probes or mine)[0].record, mine[0].row()
+        used, weights = record.inference, record.weights
+        rows.append([
+            title, weights.name if weights else "–", used.codec if used and probes else "–",
+            "–" if used is None or not probes else "yes" if used.flip_test else "no",
+            _number(row["a"]), f"`{mine[0].against}`",
+        ])  # fmt: skip
+    heads = ["method", "weights", "decoder", "flip test", "AP untouched", "untouched run"]
+    return [_table(heads, rows), ""] if rows else []
 
 
 def _key_frame(items: Sequence[Probed]) -> list[str]:
@@ -139,7 +161,12 @@ def _alignment(watched: Sequence[tuple[str, RunRecord]]) -> list[str]:
         measures = list(dict.fromkeys(row["measure"] for row in rows if row["bin"] in bins))
         value = {(row["measure"], row["bin"]): row for row in rows}
         body = [[name.replace("_", " "), *(_plain(value.get((name, place))) for place in bins)] for name in measures]
-        lines += [f"**{title}**, by how far joints moved (cells of the features):", ""]
+        lines += [
+            f"**{title}**, by how far joints moved (cells of the features); \"perfect\" and \"own\" read a neighbour "
+            "at its own joint, which alignment that only moves features would reach, and one that changes them may "
+            "pass:",
+            "",
+        ]  # fmt: skip
         lines += [_table(["measure", *bins], body), ""]
         clips = [row for row in rows if row["bin"] == "clips"]
         lines += [
@@ -162,7 +189,8 @@ def _judged(title: str, value: dict[tuple[str, str], Row]) -> str:
     if before is not None and after is not None:
         word = "helps" if after > before + 0.005 else "hurts" if after < before - 0.005 else "changes nothing for"
         sentences.append(
-            f"Alignment of {title} {word} reading the key frame's pose from neighbours ({before:.3f} to {after:.3f})."
+            f"Alignment of {title} {word} reading the key frame's pose from neighbours ({before:.3f} to {after:.3f} of "
+            f"all joints{_far(value)})."
         )
     error, zero = known("error"), known("error_zero")
     if error is not None and zero is not None:
@@ -175,6 +203,16 @@ def _judged(title: str, value: dict[tuple[str, str], Row]) -> str:
         word = "over-exposed" if exposure > _EXPOSED else "not over-exposed"
         sentences.append(f"Gathered features are {exposure:.2f} times as large as the key's: {word}.")
     return " ".join(sentences)
+
+
+def _far(value: dict[tuple[str, str], Row]) -> str:
+    """The same of joints that moved, by how far: most do not, and the mean over all is theirs."""
+    told = []
+    for name in dict.fromkeys(place for measure, place in value if measure == "hit_before"):
+        pair = [value.get((measure, name), {}).get("value") for measure in ("hit_before", "hit_after")]
+        if name[0] not in "a<c" and None not in pair:
+            told.append(f"{pair[0]:.3f} to {pair[1]:.3f} of those that moved {name} cells")
+    return "; " + ", ".join(told) if told else ""
 
 
 def _method_of(run: str) -> str:
@@ -198,13 +236,18 @@ def _protocol(items: Sequence[Probed], gaps: Sequence[Row]) -> list[str]:
             [row["gap"], row["protocol"], _signed(row["difference"]), _interval(row)] for row in gaps
             if not crossed or ", " not in row["protocol"]
         ])]  # fmt: skip
-        values = [row["difference"] for row in gaps if row["difference"] is not None] or [0.0]
-        spread = max((abs(item.row()["difference"] or 0.0) for item in items if ", " not in item.name), default=0.0)
-        lines += [
-            "",
-            f"* The gap lies between {min(values):+.1f} and {max(values):+.1f} points over the protocols; "
-            f"one factor alone moves a method by up to {spread:.1f}.",
-        ]
+        lines.append("")
+        for gap in dict.fromkeys(row["gap"] for row in gaps):
+            values = [row["difference"] for row in gaps if row["gap"] == gap and row["difference"] is not None]
+            if values:
+                lines.append(f"* {gap} is {min(values):+.1f} to {max(values):+.1f} points over its protocols.")
+        moved = [item for item in items if ", " not in item.name and item.row()["difference"] is not None]
+        if moved:
+            most = max(moved, key=lambda item: abs(item.row()["difference"]))
+            lines.append(
+                f"* One factor alone moves a method by up to {abs(most.row()['difference']):.1f} points "
+                f"({most.title}, {_named(most)})."
+            )
     for crossing in crossed:
         cells = crossing_rows(crossing)
         lines += [f"* {crossing_sentence(crossing)}", "", _table(list(cells[0]), [list(row.values()) for row in cells])]
@@ -250,7 +293,11 @@ def _minus(value: float | None) -> float | None:
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
+
+
+def _cell(value: Any) -> str:
+    return " ".join(str(value).split()).replace("|", "\\|")
 
 
 def _ground(record: RunRecord) -> str:

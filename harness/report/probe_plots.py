@@ -24,6 +24,7 @@ __all__ = [
     "dose_response",
     "feature_maps",
     "gains",
+    "ground_line",
     "joint_response",
 ]
 
@@ -146,27 +147,33 @@ def confounds(items: Sequence[Probed], gap_rows: Sequence[Row]) -> Figure:
     subjects = by_subject(items)
     colours = dict(zip(subjects, palette(len(subjects)), strict=True))
     names = sorted({_cell(item) for item in items})
+    gaps: dict[str, list[Row]] = {}
+    for row in gap_rows:
+        gaps.setdefault(str(row["gap"]), []).append(row)
     with theme():
-        figure = new_figure(9.2 if gap_rows else 6.2, 1.6 + 0.34 * max(len(names), len(gap_rows), 3))
-        left, *others = figure.subplots(1, 2 if gap_rows else 1, squeeze=False)[0]
-        panels = [(left, names), *((axes, [str(row["protocol"]) for row in gap_rows]) for axes in others)]
+        most = max(len(names), *(len(rows) for rows in gaps.values()), 3)
+        figure = new_figure(6.2 + 3.4 * len(gaps), 1.6 + 0.34 * most)
+        left, *others = figure.subplots(1, 1 + len(gaps), squeeze=False)[0]
         for place, (title, mine) in enumerate(subjects.items()):
             offset = (place - (len(subjects) - 1) / 2) * 0.22
             for item in mine:
                 _draw_dot(left, item.row(), names.index(_cell(item)) + offset, colours[title], title)
-        for axes in others:
-            axes.set_title(str(gap_rows[0]["gap"]))
-            for place, row in enumerate(gap_rows):
+        _draw_rows(left, "Change of AP with the protocol alone", names)
+        for axes, (title, rows) in zip(others, gaps.items(), strict=True):
+            for place, row in enumerate(rows):
                 _draw_dot(axes, row, place, colours[next(iter(colours))], "")
-        for axes, labels in panels:
-            axes.axvline(0, color=GREY, linewidth=0.8)
-            axes.set_yticks(range(len(labels)), labels)
-            axes.invert_yaxis()
-            axes.set_xlabel("AP points")
-        left.set_title("Change of AP with the protocol alone")
+            _draw_rows(axes, title, [str(row["protocol"]) for row in rows])
         _legend(figure, [left])
         add_caption(figure, [*_caption(items), "Lines: 95 % of the paired difference over videos."])
     return figure
+
+
+def _draw_rows(axes: Axes, title: str, names: Sequence[str]) -> None:
+    axes.axvline(0, color=GREY, linewidth=0.8)
+    axes.set_yticks(range(len(names)), names)
+    axes.invert_yaxis()
+    axes.set_xlabel("AP points")
+    axes.set_title(title)
 
 
 def _looks(names: Collection[str]) -> dict[str, Look]:
@@ -177,7 +184,7 @@ def _looks(names: Collection[str]) -> dict[str, Look]:
 def _panels(count: int, *, height: float = 2.5) -> tuple[Figure, list[Axes]]:
     columns = min(3, max(count, 1))
     lines = -(-max(count, 1) // columns)
-    figure = new_figure(3.1 * columns, height * lines + 0.5)
+    figure = new_figure(max(3.1 * columns, 6.2), height * lines + 0.5)
     panels = list(figure.subplots(lines, columns, squeeze=False).ravel())
     for axes in panels[count:]:
         axes.set_visible(False)
@@ -291,6 +298,11 @@ def _legend(figure: Figure, panels: Sequence[Axes]) -> None:
 
 def _cell(item: Probed) -> str:
     return f"{item.family}={item.dose:g}" if item.dose else item.family
+
+
+def ground_line(items: Sequence[Probed]) -> str:
+    """Which data and code the runs of a figure are of."""
+    return _caption(items)[0]
 
 
 def _caption(items: Sequence[Probed]) -> list[str]:

@@ -77,6 +77,11 @@ class Probed:
     dose: float
 
     @property
+    def against(self) -> str:
+        """The id of the untouched run."""
+        return str(self.row()["against"])
+
+    @property
     def blind(self) -> bool:
         """Whether the method is shown no key frame."""
         return self.record.inference is None or 0 not in self.record.inference.support
@@ -109,30 +114,30 @@ def title_of(record: RunRecord) -> str:
     """Method and preset; its label, outputs and weights where they say more."""
     outputs = record.request.get("outputs")
     name = f"{record.method.name}:{record.method.preset}" + (f", {outputs}" if outputs else "")
-    label = getattr(record, "label", "")
+    label = " ".join(str(getattr(record, "label", "")).split())
     return f"{name}, {label}" if label else name
 
 
 def probed(records: Iterable[RunRecord]) -> list[Probed]:
-    """The compared runs among records, by method, probe and dose."""
+    """The compared runs among records, by method, probe and dose; of one method those of other settings apart."""
     found = []
     chosen = [record for record in records if _changes(record)]
     titles = _titles(chosen)
     for record in chosen:
-        text = str(record.findings.get("cell") or record.request.get("probe", "")).split(" seed ")[0]
+        text = str(record.findings.get("cell") or record.request.get("probe", "")).removesuffix(" seed 0")
         found.append(Probed(record, titles[_subject(record)], *_parsed(text)))
     return sorted(found, key=lambda item: (item.title, item.family, item.dose))
 
 
 def _parsed(text: str) -> tuple[str, str, float]:
-    """Name, part and dose of a probe; a text that is none is a name.
+    """Name (with a seed other than 0), part and dose of a probe; a text that is none is a name.
 
-    >>> _parsed("key_cutout@wrist=0.1"), _parsed("boxes_jitter=0.05, flip")
-    (('key_cutout', 'wrist', 0.1), ('boxes_jitter=0.05, flip', '', 0.0))
+    >>> _parsed("key_cutout@wrist=0.1"), _parsed("boxes_jitter=0.05, flip"), _parsed("key_noise=40 seed 3")
+    (('key_cutout', 'wrist', 0.1), ('boxes_jitter=0.05, flip', '', 0.0), ('key_noise seed 3', '', 40.0))
     """
-    found = re.fullmatch(r"([a-z_0-9]+)(?:@([a-z_]+))?(?:=([0-9.e+-]+))?", text)
+    found = re.fullmatch(r"([a-z_0-9]+)(?:@([a-z_]+))?(?:=([0-9.e+-]+))?( seed [0-9]+)?", text)
     try:
-        return (found[1], found[2] or "", float(found[3] or 0)) if found else (text, "", 0.0)
+        return (found[1] + (found[4] or ""), found[2] or "", float(found[3] or 0)) if found else (text, "", 0.0)
     except ValueError:  # "1-2" is no number
         return text, "", 0.0
 
@@ -161,17 +166,33 @@ def _changes(record: RunRecord) -> bool:
     return any(row["what"] == "change" for row in rows_of(record))
 
 
-def _subject(record: RunRecord) -> tuple[str, str]:
-    return title_of(record), record.weights.sha256 if record.weights else ""
+#: Title, hash of the weights and untouched run ("" where there is none): runs of one subject are comparable.
+Subject = tuple[str, str, str]
 
 
-def _titles(records: Sequence[RunRecord]) -> dict[tuple[str, str], str]:
-    """Subject -> its title, told apart where one method was probed with several weights: by their names if those do."""
+def _subject(record: RunRecord) -> Subject:
+    against = next((row["against"] for row in rows_of(record) if row["what"] == "change"), "")
+    return title_of(record), record.weights.sha256 if record.weights else "", against
+
+
+def _titles(records: Sequence[RunRecord]) -> dict[Subject, str]:
+    """Subject -> its title, told apart where a method was probed with several weights, or under several settings.
+
+    Weights are told by their names if those do, settings by the key of the untouched run.
+    """
     named = {_subject(record): record.weights.name if record.weights else "" for record in records}
-    titles = [title for title, _ in named]
-    told = [(title, name) for (title, _), name in named.items()]
+    digests: dict[str, set[str]] = {}
+    for title, digest, _ in named:
+        digests.setdefault(title, set()).add(digest)
+    told: dict[tuple[str, str], set[str]] = {}
+    for (title, digest, _), name in named.items():
+        told.setdefault((title, name), set()).add(digest)
     found = {}
-    for (title, digest), name in named.items():
-        shown = name.removesuffix(".safetensors") if told.count((title, name)) == 1 else f"#{short(digest)}"
-        found[title, digest] = title if titles.count(title) == 1 else f"{title} ({shown})"
-    return found
+    for (title, digest, against), name in named.items():
+        shown = name.removesuffix(".safetensors") if len(told[title, name]) == 1 else f"#{short(digest)}"
+        found[title, digest, against] = title if len(digests[title]) == 1 else f"{title} ({shown})"
+    several = list(found.values())
+    return {
+        subject: title if several.count(title) == 1 else f"{title} [{subject[2].rpartition('-')[2]}]"
+        for subject, title in found.items()
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -45,8 +46,7 @@ def render_probes(runs: Sequence[StoredRun], folder: Path) -> list[Path]:
         ids = listed([run.id for run in runs])
         raise DataError(f"run {ids}: findings.rows: none says what a probe changed, or how joints were aligned")
     paths = [save(figure, folder / name)[1] for name, figure in _figures(runs)]
-    titles = {run.id: title_of(run.record) for run in runs}
-    page = probe_page(items, watched, gap_rows(records, titles), figures=[path.name for path in paths])
+    page = probe_page(items, watched, gap_rows(records), figures=[path.name for path in paths])
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / "findings.md", page.encode())
@@ -91,16 +91,19 @@ def _figures(runs: Sequence[StoredRun]) -> Iterator[tuple[str, Figure]]:
             yield f"features_{_file(title)}", probe_plots.feature_maps(title, read_maps(maps))
     settings = protocols(items)
     if settings:
-        titles = {run.id: title_of(run.record) for run in runs}
-        gaps = gap_rows(records, titles)
+        gaps = gap_rows(records)
         crossed = crossings(gaps)
         single = [item for item in settings if not crossed or ", " not in item.name]
         alone = [row for row in gaps if not crossed or ", " not in row["protocol"]]
         if single:
             yield "protocol", probe_plots.confounds(single, alone)
         for crossing in crossed:
-            yield f"crossing_{_file(crossing.title)}", crossing_grid(crossing)
+            name = "_".join((crossing.title, *crossing.levels))
+            yield f"crossing_{_file(name)}", crossing_grid(crossing, ground=probe_plots.ground_line(settings))
 
 
 def _file(title: str) -> str:
-    return re.sub(r"[^A-Za-z0-9]+", "_", title).strip("_")
+    """A name for a file, another for every title."""
+    plain = re.sub(r"[^A-Za-z0-9]+", "_", title).strip("_")
+    lost = re.sub(r"[A-Za-z0-9 :,_.=()#-]", "", title.replace("[", "").replace("]", ""))
+    return f"{plain}_{hashlib.sha256(title.encode()).hexdigest()[:6]}" if lost else plain
