@@ -439,6 +439,7 @@ def test_a_data_set_stands_for_its_sequences():
     sequences, first, second = pair(3)
     data = DataSet("own", "val", Path(), sequences, "sha256:0")
     assert compare(data, first, second, **FEW).row() == compare(sequences, first, second, **FEW).row()
+    assert score(data, first).rows == score(sequences, first).rows
 
 
 def test_slices_that_are_not_available_are_named():

@@ -12,7 +12,7 @@ from harness.errors import DataError
 from harness.scoring import match, score
 from harness.scoring.average_precision import counted, precision_recall
 from harness.scoring.hota import ALPHAS, count_hota, hota
-from harness.scoring.posetrack21 import KIT_ORDER, hota_json, posetrack21_scene
+from harness.scoring.posetrack21 import KIT_ORDER, hota_json, posetrack21_scene, score_posetrack21
 from harness.skeletons import POSETRACK15
 
 SETS = ("tiny", "small", "rawfloat", "medium", "pt18_sample", "pt18_sample_x4")
@@ -170,7 +170,7 @@ def test_a_sequence_has_rows_of_its_own_only_where_asked():
     for sequence in data[0]:
         found = scores.value("hota", slice=f"sequence:{sequence.name}")
         assert found == pytest.approx(100 * wanted[f"{sequence.name}.json"]["HOTA"][-1], rel=1e-12)
-    assert {row.slice for row in score(*data, protocol="posetrack21").entries} == {"all"}
+    assert {row.slice for row in score_posetrack21(*data).entries} == {"all"}
 
 
 def test_hota_rows_are_percent_and_ordered():

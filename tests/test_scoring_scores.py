@@ -129,6 +129,12 @@ def test_protocols_of_a_sequence_do_not_mix():
         assert list(found["own"]) == ["pckh"] and found["own"]["pckh"]["total"] == 395
 
 
+def test_the_kits_ap_is_its_own_beside_oks():
+    kit = rows_of("posetrack21", "ap", "all", 100)
+    found = scores_json(kit + Scores((Score("oks", "ap", "all", "total", 900.0),)))
+    assert found["ap"]["total"] == 115 and found["groups"]["Total"] == 115 and found["oks"]["ap"] == 900
+
+
 def test_the_kits_object_has_no_tracking_where_nobody_was_tracked():
     found = scores_json(score(*goldens.load("small"), protocol="posetrack21", tracking=False, per_sequence=True))
     assert set(found) == {"ap", "precision", "recall", "groups", "sequences"}
