@@ -12,7 +12,7 @@ from harness.errors import DataError
 from harness.scoring import match, score
 from harness.scoring.average_precision import counted, precision_recall
 from harness.scoring.hota import ALPHAS, count_hota, hota
-from harness.scoring.posetrack21 import KIT_ORDER, hota_json, posetrack21_scene
+from harness.scoring.posetrack21 import KIT_ORDER, hota_json, posetrack21_scene, score_posetrack21
 from harness.skeletons import POSETRACK15
 
 SETS = ("tiny", "small", "rawfloat", "medium", "pt18_sample", "pt18_sample_x4")
@@ -119,6 +119,7 @@ def test_scores_of_whole_number_frames_are_cut_only_officially(tmp_path):
         posetrack21_scene(*goldens.read_folder(root), compat=compat).scores for compat in ("official", "fixed")
     )
     assert np.array_equal(official, np.trunc(official)) and not np.array_equal(fixed, np.trunc(fixed))
+    assert np.array_equal(posetrack21_scene(*goldens.read_folder(root)).scores, official)
 
 
 def test_unlabelled_frames_and_joints_at_the_border_are_left_out():
@@ -128,6 +129,48 @@ def test_unlabelled_frames_and_joints_at_the_border_are_left_out():
     assert scene.frame_count == labelled < sum(len(sequence.frames) for sequence in sequences)
     for side in (scene.truth, scene.predicted):
         assert (side.x[side.present] > 0).all() and (side.y[side.present] > 0).all()
+
+
+@pytest.mark.parametrize(("ids", "noun"), [((3, 3, 1, 2), "annotated people"), ((1, 2, 3, 3), "predictions")])
+def test_shared_track_ids_are_refused_on_either_side(ids, noun):
+    first, second = small.pose(100, 50), small.pose(900, 50)
+    sequences = (small.sequence([(0, ids[0], first), (0, ids[1], second)]),)
+    found = small.predictions([(0, ids[2], first), (0, ids[3], second)], sequences)
+    with pytest.raises(DataError, match=rf"frame 0 .*: two {noun} share track id 3; "):
+        posetrack21_scene(sequences, found)
+
+
+def test_a_person_without_head_box_is_refused():
+    here = small.pose(100, 50)
+    sequences = (small.sequence([(0, 4, here)], heads=[[np.nan] * 4]),)
+    with pytest.raises(DataError, match=r"frame 0 .*000000.jpg.*without head box \(track id 4"):
+        posetrack21_scene(sequences, small.predictions([(0, 1, here)], sequences))
+
+
+def test_where_regions_are_only_people_with_a_positive_coordinate_stay():
+    """The region takes all of the first; of the others only their place left of or above the image counts."""
+    region = np.array([[50.0, 0.0], [400.0, 0.0], [400.0, 400.0], [50.0, 400.0]])
+    people = [small.pose(100, 50), small.pose(900, 50)]
+    for x, y in ((0.0, -5.0), (0.5, -5.0), (-5.0, 0.0), (-5.0, 0.5)):
+        people.append(np.broadcast_to([x, y], (17, 2)))
+    truth = small.sequence([(frame, 1, people[1]) for frame in range(2)], ignore={0: (region,)})
+    found = small.predictions(
+        [(frame, track, pose) for frame in range(2) for track, pose in enumerate(people)], (truth,)
+    )
+    scene = posetrack21_scene((truth,), found)
+    assert scene.predicted.row.tolist() == [1, 3, 5, 6, 7, 8, 9, 10, 11]
+    assert scene.predicted.present.any(axis=1).tolist() == [True, False, False, True, True] + [False] * 4
+
+
+def test_a_sequence_has_rows_of_its_own_only_where_asked():
+    data = goldens.load("small")
+    scores = score(*data, protocol="posetrack21", per_sequence=True)
+    assert {row.protocol for row in scores.entries} == {"posetrack21"}
+    wanted = goldens.expected("small", "pt21")["HOTA"]["per_sequence_mean_over_alpha"]
+    for sequence in data[0]:
+        found = scores.value("hota", slice=f"sequence:{sequence.name}")
+        assert found == pytest.approx(100 * wanted[f"{sequence.name}.json"]["HOTA"][-1], rel=1e-12)
+    assert {row.slice for row in score_posetrack21(*data).entries} == {"all"}
 
 
 def test_hota_rows_are_percent_and_ordered():

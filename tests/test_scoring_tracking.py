@@ -133,3 +133,14 @@ def test_the_one_person_without_a_track_id_is_named(side):
     expected = rf"^sequence 000001_mpii_test, frame 1: a {side} person has no track id \(1 of 2\); tracking needs one"
     with pytest.raises(DataError, match=expected):
         count_tracking(poseval_scene(sequences, found))
+
+
+def test_who_was_followed_is_followed_on_though_another_came_nearer():
+    """Found as 7 in the first frame; in the second 7 is 20 px off and 8 only 5: no joint changes its identity."""
+    here = small.pose(100, 50)
+    sequences = (small.sequence([(0, 1, here), (1, 1, here)]),)
+    found = [(0, 7, here), (1, 7, here + np.array([20.0, 0.0])), (1, 8, here + np.array([5.0, 0.0]))]
+    counts = count_tracking(poseval_scene(sequences, small.predictions(found, sequences)))
+    values = tracking(counts)
+    assert not counts.switches.any() and values.mota.tolist() == [50.0] * 16
+    assert values.motp[:15] == pytest.approx(100 * (1 - 20 / 60 / 2))

@@ -3,6 +3,7 @@
 import math
 import subprocess
 import sys
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +17,7 @@ from harness.errors import UsageError
 from harness.scoring import score
 from harness.scoring.entries import Entries, average_precision
 from harness.scoring.matched import match_run
+from harness.scoring.overlaps import extents, row_iou
 from harness.scoring.slices import assign, count_slices, footage_of, register_slice, score_slices, slices
 from harness.scoring.slices.counting import nearest_truth
 from harness.scoring.slices.scoring import POSITIVES, normalised_precision
@@ -143,6 +145,34 @@ def slow_iou(first, second):
     return shared / (
         (first[2] - first[0]) * (first[3] - first[1]) + (second[2] - second[0]) * (second[3] - second[1]) - shared
     )
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        ((0, 0, 2, 2), (1, 0, 3, 2), 1 / 3),
+        ((0, 0, 0.5, 0.5), (0.25, 0, 0.75, 0.5), 1 / 3),
+        ((0, 0, 2, 2), (5, 0, 7, 2), 0),
+        ((0, 0, 2, 2), (5, 5, 7, 7), 0),
+        ((0, 0, 2, 2), (2, 0, 4, 2), 0),
+        ((1, 1, 1, 1), (1, 1, 1, 1), 0),
+        ((2, 2, 0, 0), (0, 0, 2, 2), 0),
+        ((0, 0, 2, 2), (np.nan, 0, 2, 2), 0),
+    ],
+)
+def test_boxes_overlap_by_hand(first, second, expected):
+    found = [row_iou(np.array([one], dtype=float), np.array([other], dtype=float)).tolist()
+             for one, other in ((first, second), (second, first))]  # fmt: skip
+    assert found == [[pytest.approx(expected)]] * 2
+
+
+def test_nobody_and_people_without_joints_have_no_extent():
+    nothing = np.full((2, 15), np.nan)
+    nothing[0, 3] = 7
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.array_equal(extents(nothing, nothing + 1), [[7, 8, 7, 8], [np.nan] * 4], equal_nan=True)
+        assert extents(nothing[:0], nothing[:0]).shape == (0, 4)
 
 
 def slow_area(events, n_truth):

@@ -14,9 +14,9 @@ from scipy import stats
 from harness.errors import UsageError
 from harness.predictions import Predictions
 from harness.scoring import score
-from harness.scoring.entries import Entries, all_entries
+from harness.scoring.entries import Entries, all_entries, average_precision
 from harness.scoring.matched import match_run
-from harness.scoring.replicates import bootstrap_draws, jackknife_draws, replicate_ap
+from harness.scoring.replicates import _pooled, bootstrap_draws, jackknife_draws, replicate_ap
 from harness.scoring.slices import count_slices, score_slices
 from harness.scoring.uncertainty import (
     COLUMNS,
@@ -109,6 +109,15 @@ def test_degenerate_replicates_follow_poseval():
     ap = replicate_ap([joint, one_joint([], [], [1, 1])], np.array([[1, 1], [0, 1], [1, 0], [0, 0]]))
     assert ap[:, 0].tolist() == pytest.approx([50.0, np.nan, 50.0, 0.0], nan_ok=True)
     assert ap[:, 1].tolist() == [0.0, 0.0, 0.0, 0.0]
+    assert replicate_ap([one_joint([True], [0], [1])], np.array([[1], [3]])).tolist() == [[100.0], [100.0]]
+
+
+def test_two_runs_are_pooled_by_relative_rank():
+    """One entry of the first at 1/2, two of the second at 1/4 and 3/4; the second's sequences are 2 and 3."""
+    pooled = _pooled(one_joint([True], [1], [1, 1]), one_joint([False, True], [0, 1], [1, 1]), 2)
+    assert pooled.sequence.tolist() == [2, 1, 3] and pooled.hit.tolist() == [False, True, True]
+    assert pooled.score.tolist() == [-0.25, -0.5, -0.75] and pooled.truth.tolist() == [1] * 4
+    assert len(_pooled(one_joint([], [], [1]), one_joint([], [], [1]), 1)) == 0
 
 
 def test_many_replicates_and_runs_cross_the_blocks():
@@ -121,17 +130,29 @@ def test_many_replicates_and_runs_cross_the_blocks():
         assert ap[row, 0] == pytest.approx(plain_ap(joint, draws[row]), abs=1e-4)
 
 
+def test_many_fractions_add_up_as_exactly_as_whole_weights():
+    """In single precision twenty thousand of them would be 0.002 points off."""
+    hit = np.random.default_rng(0).random(20_000) < 0.5
+    plain = one_joint(hit, np.zeros(len(hit)), [hit.sum()])
+    for joint in (plain, replace(plain, weight=np.where(hit, 1.0, 0.1))):
+        assert replicate_ap([joint], np.array([[1]]))[0, 0] == pytest.approx(average_precision(joint), abs=1e-4)
+
+
 def test_draws_hold_as_many_sequences_as_there_are():
     draws = bootstrap_draws(7, 300, seed=3)
     assert (draws.sum(axis=1) == 7).all()
     assert np.array_equal(draws, bootstrap_draws(7, 300, seed=3))
+    assert bootstrap_draws(7, 3000).mean(axis=0) == pytest.approx(np.ones(7), abs=0.1)
     assert jackknife_draws(3).tolist() == [[0, 1, 1], [1, 0, 1], [1, 1, 0]]
 
 
-def test_bca_equals_scipy():
-    data = np.random.default_rng(0).exponential(size=15)
+@pytest.mark.parametrize("decimals", [12, 0])
+def test_bca_equals_scipy(decimals):
+    """Of whole numbers many draws have the very mean of the data: these are half below it."""
+    data = np.random.default_rng(0).exponential(2, size=15).round(decimals)
     result = stats.bootstrap((data,), np.mean, n_resamples=500, method="BCa", random_state=1)
     left_out = np.array([np.delete(data, place).mean() for place in range(15)])
+    assert (result.bootstrap_distribution == data.mean()).any() == (decimals == 0)
     low, high = _bca(data.mean(), result.bootstrap_distribution, left_out, 0.95)
     assert (low, high) == pytest.approx(tuple(result.confidence_interval), rel=1e-9)
 
@@ -180,15 +201,51 @@ def test_values_that_do_not_vary_have_no_bca_interval():
     assert not any(map(math.isnan, _bca(50.0, draws, varied, 0.95)))
 
 
-def test_bins_that_have_no_row_get_none():
+@pytest.mark.parametrize("label", ["visibility:visible", "visibility:occluded"])
+def test_bins_that_have_no_row_get_none(label):
     run = random_run(13, sequences=8, frames=6)
     matched = match_run(*run)
     slices = score_slices(matched, ["visibility"], **FREE)
-    kept = replace(slices, entries=slices.select(slice="visibility:visible").entries)
+    kept = replace(slices, entries=slices.select(slice=label).entries)
     filled = with_intervals(kept, matched, replicates=50, **FREE)
-    assert {entry.slice for entry in filled.entries} == {"visibility:visible"}
-    whole = with_intervals(slices, matched, replicates=50, **FREE).select(slice="visibility:visible")
+    assert {entry.slice for entry in filled.entries} == {label}
+    whole = with_intervals(slices, matched, replicates=50, **FREE).select(slice=label)
     assert repr(filled.entries) == repr(whole.entries)
+    assert filled.select(metric="ap", joint="total").entries[0].low > 0
+
+
+def test_a_bin_of_too_few_sequences_is_named_and_the_next_has_its_interval():
+    matched = match_run(*random_run(14, sequences=9, frames=6))
+    limits, names = {"min_items": 24, "min_sequences": 7}, ["missing_fraction", "visibility"]
+    scores = replace(score_slices(matched, names, **limits), warnings=("tied",))
+    filled = with_intervals(scores, matched, replicates=50, seed=3, level=0.8, **limits)
+    known, _, _ = count_slices(matched, names, **limits)
+    few = [counts.label for counts in known if counts.sequences_total < 8]
+    assert known[0].label == few[0] and 0 < len(few) < len(known)
+    assert any(0 < counts.shown.sum() < 15 for counts in known if counts.label not in few)
+    assert filled.warnings == (
+        "tied", f"no interval for {len(few)} of the slices ({few[0]} among them): fewer than 8 sequences",
+    )  # fmt: skip
+    for counts in known:
+        drawn = replicates_of(counts.entries(), clusters(matched), replicates=50, seed=3, shown=counts.shown)
+        low, high = np.full((2, len(COLUMNS)), np.nan) if counts.label in few else intervals(drawn, level=0.8)
+        for row in filled.select(metric="ap", slice=counts.label).entries:
+            column = COLUMNS.index(row.joint)
+            assert np.array_equal((row.low, row.high), (low[column], high[column]), equal_nan=True), row
+            assert math.isnan(row.low) == (counts.label in few or math.isnan(row.value))
+
+
+def test_bounds_of_sequences_stay_and_slices_of_images_are_filled():
+    run = random_run(14, sequences=9, frames=6)
+    matched = match_run(*run)
+    grey = {"images": lambda *_: np.zeros((480, 640), dtype=np.uint8)}
+    scores = score(*run, per_sequence=True) + score_slices(matched, ["sharpness"], **grey, **FREE)
+    bounded = replace(scores, entries=tuple(replace(entry, low=-1.0, high=101.0) for entry in scores.entries))
+    filled = with_intervals(bounded, matched, replicates=50, **grey, **FREE)
+    for entry in filled.entries:
+        own = entry.metric == "ap" and not entry.slice.startswith("sequence:")
+        assert ((entry.low, entry.high) == (-1, 101)) != own, entry
+    assert any(entry.low > 0 for entry in filled.entries if entry.slice.startswith("sharpness:"))
 
 
 def test_fewer_than_eight_sequences_have_no_interval():
@@ -202,9 +259,14 @@ def test_fewer_than_eight_sequences_have_no_interval():
 
 def test_group_intervals_are_those_of_the_eight_columns():
     matched = match_run(*random_run(11, sequences=8, frames=6))
-    found = group_intervals(matched, replicates=100)
+    found = group_intervals(matched, replicates=100, seed=3, kind="bca")
     assert list(found) == ["Head", "Shoulder", "Elbow", "Wrist", "Hip", "Knee", "Ankle", "Total"]
     assert all(low < high for low, high in found.values())
+    low, high = intervals(replicates_of(all_entries(matched), clusters(matched), replicates=100, seed=3), kind="bca")
+    assert found["Wrist"] == (low[COLUMNS.index("Wrist")], high[COLUMNS.index("Wrist")])
+    assert found["Total"] == (low[-1], high[-1])
+    plain = group_intervals(matched, replicates=50, seed=0, kind="percentile")
+    assert group_intervals(matched, replicates=50) == plain != found
 
 
 def test_an_unknown_kind_says_so():

@@ -81,7 +81,7 @@ def compare_matched(
     rows: list[Difference] = []
     for assigned, number, counts in _bins(parts, *sides):
         test = PairedBin(a, b, assigned, number, counts, units)
-        rows += test.rows(replicates=replicates, seed=seed, kind=kind, level=level, swaps=swaps, exact=exact)
+        rows += test.rows(replicates=replicates, seed=seed, kind=kind, level=level, swaps=swaps)
     facts = {
         "sequences": len(units), "replicates": replicates, "permutations": len(swaps) - (not exact),
         "all_permutations": exact, "seed": seed, "interval": kind, "level": level, "not_available": lacking,

@@ -21,7 +21,8 @@ def scores_json(scores: Scores) -> dict[str, Any]:
     AP-like protocols stand at the top level as `ap`, `precision`, `recall` (joint names and "total") and `groups`, with
     `mot` (poseval) or `hota` (PoseTrack21 kit) beside them; `oks`, `pck` and `temporal` are objects of their own, so
     that tables of several protocols can be added. Of poseval and the kit, poseval's AP wins. `slices` and `sequences`
-    map a label to metric to joint.
+    map a label to metric to joint; a metric whose name is taken by poseval's or the kit's stands in an object of its
+    protocol there, as `oks` does for its `ap`.
     """
     protocols = dict.fromkeys(entry.protocol for entry in scores.entries)
     found: dict[str, Any] = {}
@@ -43,11 +44,20 @@ def scores_json(scores: Scores) -> dict[str, Any]:
     return found
 
 
-def _metrics(scores: Scores) -> dict[str, dict[str, float | None]]:
-    """Metric -> joint -> value of a table that holds one slice."""
-    metrics = dict.fromkeys(entry.metric for entry in scores.entries)
-    first = next(iter(scores.entries)).slice
-    return {metric: plain(scores.by_joint(metric, slice=first)) for metric in metrics}
+def _metrics(scores: Scores) -> dict[str, dict[str, Any]]:
+    """Metric -> joint -> value of a table that holds one slice, poseval's first, then the kit's."""
+    ranked = sorted({entry.protocol for entry in scores.entries} - {POSEVAL, POSETRACK21})
+    label = scores.entries[0].slice
+    found: dict[str, dict[str, Any]] = {}
+    for protocol in (POSEVAL, POSETRACK21, *ranked):
+        own = scores.select(protocol=protocol)
+        for metric in dict.fromkeys(entry.metric for entry in own.entries):
+            values = plain(own.by_joint(metric, slice=label))
+            if metric not in found:
+                found[metric] = values
+            elif protocol != POSETRACK21:
+                found.setdefault(protocol, {})[metric] = values
+    return found
 
 
 def _precision(scores: Scores) -> dict[str, Any]:

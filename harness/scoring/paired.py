@@ -56,7 +56,6 @@ class PairedBin:
         kind: IntervalKind,
         level: float,
         swaps: NDArray[np.int64],
-        exact: bool,
     ) -> list[Difference]:
         """23 rows, not yet corrected for their number nor judged."""
         entries = [counts.entries() for counts in self.counts]
@@ -65,13 +64,13 @@ class PairedBin:
         difference = values[1] - values[0]
         low = high = error = p = np.full(len(COLUMNS), np.nan)
         hits, per_sequence = self._hits()
-        p_hits = _sign_flips(per_sequence, swaps, exact)
+        p_hits = _sign_flips(per_sequence, swaps)
         if self._sequences() >= FEWEST_SEQUENCES:
             runs = [replicates_of(side, self.units, replicates=replicates, seed=seed, shown=shown) for side in entries]
             apart = Replicates(*(_minus(runs, part) for part in ("value", "draws", "left_out")))
             low, high = intervals(apart, kind=kind, level=level)
             error = _spread(apart.draws)
-            p = _permutation_p(entries[0], entries[1], self.units, swaps, exact, shown)
+            p = _permutation_p(entries[0], entries[1], self.units, swaps, shown)
         straddles = self._straddles(difference, shown)
         sequences, items = self._columns_of_counts()
         return [
@@ -156,7 +155,6 @@ def _permutation_p(
     second: tuple[Entries, ...],
     units: NDArray[np.int64],
     swaps: NDArray[np.int64],
-    exact: bool,
     shown: NDArray[np.bool_],
 ) -> NDArray[np.float64]:
     """(C,) two-sided p of the difference when whole sequences are swapped between the runs."""
@@ -165,14 +163,14 @@ def _permutation_p(
     sides = [permuted_ap(first, second, swapped) for swapped in (full, 1 - full)]
     for side in sides:
         side[:, ~shown] = np.nan
-    return _share_as_large(np.subtract(*(columns_of(side) for side in reversed(sides))), exact)
+    return _share_as_large(np.subtract(*(columns_of(side) for side in reversed(sides))))
 
 
-def _sign_flips(by_sequence: NDArray[np.float64], swaps: NDArray[np.int64], exact: bool) -> NDArray[np.float64]:
-    return _share_as_large((1 - 2 * swaps) @ by_sequence, exact)
+def _sign_flips(by_sequence: NDArray[np.float64], swaps: NDArray[np.int64]) -> NDArray[np.float64]:
+    return _share_as_large((1 - 2 * swaps) @ by_sequence)
 
 
-def _share_as_large(differences: NDArray[np.float64], exact: bool) -> NDArray[np.float64]:
+def _share_as_large(differences: NDArray[np.float64]) -> NDArray[np.float64]:
     """(C,) share of rows at least as far from 0 as the first, which is the data's; with random rows it counts too."""
     with np.errstate(invalid="ignore"):
         large = np.abs(differences) >= np.abs(differences[0]) - _EQUAL
