@@ -238,7 +238,10 @@ def test_the_page_says_what_the_rows_hold():
         probed(records), alignments([watched_run()]), gap_rows(records), figures=["dose_response.png", "time.png"]
     )
     assert "fami:tiny falls from 60.0 to 30.0 AP at `key_blur=8`." in page
-    assert "Not shown the key frame at all, copy_previous:tiny has 59.5 AP" in page
+    assert "Not shown the key frame at all, copy_previous:tiny has 59.5 AP" in page and "`key_grey=1`), " not in page
+    grey = [run("key_grey=1", -0.2), run("key_grey=1", -30.0, method="hrnet")]
+    both = probe_page(probed([*records, *grey]), [], [])
+    assert "nothing left of it (`key_grey=1`), fami:tiny (59.8) do; hrnet:tiny (30.0) do not." in both
     assert "Temporal gain of fami:tiny: +2.0 [+1.0, +3.0], shown. By slice: occlusion_run:short +4.0" in page
     assert "helps reading the key frame's pose from neighbours (0.500 to 0.600 of all joints" in page
     assert "nearer to the true motion than none (1.00 against 2.00 cells off)" in page and "2.50 times" in page

@@ -111,9 +111,25 @@ def _key_frame(items: Sequence[Probed]) -> list[str]:
     if blind:
         others = ", ".join(f"{name} has {value:.1f}" for name, value in blind.items())
         sentences.append(
-            f"* Not shown the key frame at all, {others} AP: what one that has lost it should still reach."
+            f"* Not shown the key frame at all, {others} AP: what one that has lost it should still reach. "
+            + _left_of_it([item for item in known if not item.blind], min(blind.values()))
         )
     return [*lines, "", *sentences, *_not_asked([item for item in items if not item.blind])]
+
+
+def _left_of_it(items: Sequence[Probed], level: float) -> str:
+    """Who still reaches the level of those that see no key frame once nothing is left of it."""
+    lost = sorted((item for item in items if item.family == "key_grey" and item.dose == 1), key=lambda item: -_ap(item))
+    if not lost:
+        return ""
+    above = [f"{item.title} ({_ap(item):.1f})" for item in lost if _ap(item) >= level]
+    below = [f"{item.title} ({_ap(item):.1f})" for item in lost if _ap(item) < level]
+    told = [f"{', '.join(names)} {word}" for names, word in ((above, "do"), (below, "do not")) if names]
+    return f"With nothing left of it (`key_grey=1`), {'; '.join(told)}."
+
+
+def _ap(item: Probed) -> float:
+    return float(item.row()["b"])
 
 
 def _not_asked(items: Sequence[Probed]) -> list[str]:
