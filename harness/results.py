@@ -17,7 +17,7 @@ from harness.errors import CheckError, DataError, HarnessError, UsageError, list
 from harness.files import read_plain, sha256_of, write_atomically
 from harness.records import PredictionsFile, RunRecord, digest_of, dump_record, parse_record
 
-__all__ = ["MAPS_FILE", "RECORD_FILE", "Problem", "Results", "StoredRun", "file_sha256", "read_run"]
+__all__ = ["LARGEST", "MAPS_FILE", "RECORD_FILE", "Problem", "Results", "StoredRun", "file_sha256", "read_run"]
 
 RECORD_FILE = "record.json"
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError, listed
+from harness.files import read_plain
 from harness.records import RunRecord, digest_of
-from harness.results import MAPS_FILE, StoredRun, file_sha256
+from harness.results import LARGEST, MAPS_FILE, RECORD_FILE, StoredRun, file_sha256
 from harness.scoring.scores import Scores
 from harness.typed_json import to_plain
 
@@ -90,15 +93,33 @@ def verify(
 
 
 def _check_record(run: StoredRun) -> Iterable[Finding]:
-    stored = run.document.get("digest")
+    path, stored = run.folder / RECORD_FILE, run.document.get("digest")
     if stored != digest_of(run.document):
-        yield Finding(
-            "record", f"{run.folder / 'record.json'} was edited after it was written (its digest is {stored})"
-        )
+        yield Finding("record", f"{path} was edited after it was written (its digest is {stored})")
+    try:
+        twice = _named_twice(read_plain(path, most=LARGEST))
+    except (OSError, ValueError, RecursionError) as problem:
+        yield Finding("record", f"{path} cannot be read again ({problem})")
+    else:
+        if twice:
+            yield Finding("record", f"{path} names {listed([repr(name) for name in twice])} twice")
     if run.id != run.record.id:
         yield Finding("record", f"its request gives the id {run.record.id}, the record says {run.id}")
     if run.folder.name != run.id:
         yield Finding("record", f"it lies in the folder {run.folder.name}, the record says {run.id}")
+
+
+def _named_twice(content: bytes) -> list[str]:
+    """Keys that an object of a JSON text gives twice: readers keep the last, and the digest is of that alone."""
+    found: dict[str, None] = {}
+
+    def keys_of(pairs: list[tuple[str, Any]]) -> None:
+        if len(dict(pairs)) < len(pairs):
+            counts = Counter(key for key, _ in pairs)
+            found.update((key, None) for key, count in counts.items() if count > 1)
+
+    json.loads(content, object_pairs_hook=keys_of, parse_int=str)
+    return list(found)
 
 
 def _check_predictions(run: StoredRun) -> Iterable[Finding] | str:

@@ -382,6 +382,13 @@ def test_verify_finds_missing_predictions_and_moved_folders(tmp_path: Path, pose
     assert len(checks) == 2 and "it lies in the folder hrnet-tiny-00000000" in checks[0] and "is missing" in checks[1]
 
 
+def test_verify_names_a_record_that_was_removed_after_it_was_read(tmp_path: Path) -> None:
+    run = Results(tmp_path / "results").save(make_record())
+    (run.folder / RECORD_FILE).unlink()
+    (finding,) = verify(run).findings
+    assert finding.check == "record" and f"{run.folder / RECORD_FILE} cannot be read again" in finding.message
+
+
 def test_verify_reports_scores_that_cannot_be_recomputed(tmp_path: Path, poses: Path) -> None:
     def rescore(record: RunRecord, predictions: Path) -> Scores:
         raise DataError("no frame in common")

@@ -193,6 +193,18 @@ def test_every_value_of_a_record_is_covered(place):
     assert tried > 300
 
 
+def test_a_record_that_names_a_key_twice_is_a_finding(harness, place):
+    """JSON readers keep the last, of which the digest is; people see the first."""
+    (path,) = place.glob("results/*/*/*/record.json")
+    whole = path.read_text()
+    for forged in (('"scores": [', '"scores": [],\n  "scores": ['), ('"width": ', '"width": 99, "wid\\u0074h": ')):
+        assert whole.count(forged[0]) == 1
+        path.write_text(whole.replace(*forged))
+        answer = checked(harness, place)
+        name = forged[0].split('"')[1]
+        assert answer.code == 5 and f"         record: {path} names '{name}' twice" in answer.out, answer.out
+
+
 def leaves(value, name):
     """Holder, key and dotted name of every value; of the scores the first only, since they are many and alike."""
     if isinstance(value, dict | list):
