@@ -158,6 +158,16 @@ class Results:
                 problems.append(Problem(path.parent, str(error)))
         return runs, problems
 
+    def recordless(self) -> list[Problem]:
+        """The folders that hold predictions or maps of a run and no record of it."""
+        files = (path for name in ("predictions-*", MAPS_FILE) for path in self.root.glob(f"*/*/*/{name}"))
+        bare = sorted({path.parent for path in files if not (path.parent / RECORD_FILE).exists()})
+        message = (
+            "{} is missing, though files of its run are there: it was removed, or the run was killed while it was "
+            "stored; give the command again, or remove the folder"
+        )
+        return [Problem(folder, message.format(folder / RECORD_FILE)) for folder in bare]
+
     def find(self, query: str) -> list[StoredRun]:
         """Runs that a user's word names: a path, an id or the start of one, a key, or a method's name.
 

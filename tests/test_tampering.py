@@ -88,6 +88,22 @@ def test_what_is_missing_is_named_too(harness, place):
     assert answer.code == 5 and answer.out.count("is missing") == 1
 
 
+def test_a_removed_record_is_missed_where_something_of_its_run_is_left(harness, place):
+    """An interrupted run has no record yet, and is no finding."""
+    (folder,) = place.glob("results/*/*/*")
+    (folder.parent / "hrnet-tiny-00000000" / "unfinished").mkdir(parents=True)
+    (folder / "unfinished").mkdir()
+    assert checked(harness, place).code == 0
+    (folder / "record.json").unlink()
+    answer = checked(harness, place)
+    assert answer.code == 5 and answer.out.count("CHANGED") == 1 and f"CHANGED  {folder.name}" in answer.out
+    assert f"record: {folder / 'record.json'} is missing" in answer.out and "give the command again" in answer.out
+    next(folder.glob("predictions-*")).rename(folder / "alignment.npz")
+    assert checked(harness, place).code == 5
+    (folder / "alignment.npz").unlink()
+    assert harness("verify", "--results", place / "results").code == 2  # no runs at all
+
+
 def test_named_weights_that_are_not_there_or_that_no_run_means_are_a_usage_error(harness, place):
     other = shutil.copy(find_weights("fami-tiny")[0], place / "other.safetensors")
     words = ("verify", "--results", place / "results", "--weights")

@@ -46,15 +46,16 @@ def command(runs: tuple[str, ...], data_root: Path | None, weights: tuple[Path, 
 
 
 def _chosen(words: tuple[str, ...], folder: Path) -> tuple[list[StoredRun], list[Problem]]:
-    """The runs that the words name, each once, or all, probed ones too; and those whose record cannot be read."""
+    """The runs that the words name, each once, or all, probed ones too; and those whose record is gone or unreadable."""
     store = Results(folder)
     if not words:
-        runs, unreadable = store.scan()
-        if not runs and not unreadable:
+        runs, problems = store.scan()
+        problems += store.recordless()
+        if not runs and not problems:
             raise UsageError(f"{folder} holds no runs; `harness eval` makes one")
-        return runs, unreadable
+        return runs, problems
     found: dict[str, StoredRun] = {}
-    problems: list[Problem] = []
+    problems = []
     for word in words:
         try:
             found |= {str(run.folder): run for run in store.find(word)}
