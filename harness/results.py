@@ -168,6 +168,13 @@ class Results:
         )
         return [Problem(folder, message.format(folder / RECORD_FILE)) for folder in bare]
 
+    def place_of(self, run: StoredRun) -> tuple[str, str] | None:
+        """Data set and split by the folders that a run lies in; None where that is no place for runs of this store."""
+        paths = (self.root, run.folder)
+        root, folder = (Path(os.path.abspath(path)) for path in paths)  # noqa: PTH100  (links are not followed)
+        parts = folder.relative_to(root).parts if folder.is_relative_to(root) else ()
+        return (parts[0], parts[1]) if len(parts) == 3 else None
+
     def find(self, query: str) -> list[StoredRun]:
         """Runs that a user's word names: a path, an id or the start of one, a key, or a method's name.
 

@@ -69,16 +69,18 @@ def verify(
     fingerprint: str | HarnessError | None = None,
     images: Images | HarnessError | None = None,
     absent: Mapping[str, str] | None = None,
+    place: tuple[str, str] | None = None,
 ) -> Verification:
     """Compare a run with its record: every check whose material is at hand.
 
     `rescore` recomputes the scores from the predictions file, which must come out equal in every bit; `weights` is the
     weights file, `fingerprint` that of the labels and `images` that of the images as they are now, or the error for
     which they cannot be had though they should be there: that is a finding. What is not given is listed as skipped;
-    `absent` says by check why that is.
+    `absent` says by check why that is. `place` are the data set and the split in whose folder the run lies, None where
+    it lies in none.
     """
     record, why = run.record, absent or {}
-    checks: dict[str, Iterable[Finding] | str] = {"record": _check_record(run)}
+    checks: dict[str, Iterable[Finding] | str] = {"record": _check_record(run, place)}
     checks["predictions"] = _check_predictions(run)
     checks["weights"] = _check_weights(record, weights)
     checks["data"] = _check_data(record, fingerprint, why.get("data"))
@@ -92,7 +94,7 @@ def verify(
     return Verification(run.id, tuple(made), skipped, tuple(finding for found in made.values() for finding in found))
 
 
-def _check_record(run: StoredRun) -> Iterable[Finding]:
+def _check_record(run: StoredRun, place: tuple[str, str] | None) -> Iterable[Finding]:
     path, stored = run.folder / RECORD_FILE, run.document.get("digest")
     if stored != digest_of(run.document):
         yield Finding("record", f"{path} was edited after it was written (its digest is {stored})")
@@ -105,8 +107,11 @@ def _check_record(run: StoredRun) -> Iterable[Finding]:
             yield Finding("record", f"{path} names {listed([repr(name) for name in twice])} twice")
     if run.id != run.record.id:
         yield Finding("record", f"its request gives the id {run.record.id}, the record says {run.id}")
-    if run.folder.name != run.id:
-        yield Finding("record", f"it lies in the folder {run.folder.name}, the record says {run.id}")
+    if (name := run.folder.absolute().name) != run.id:
+        yield Finding("record", f"it lies in the folder {name}, the record says {run.id}")
+    used = run.record.dataset
+    if place is not None and place != (used.name, used.split):
+        yield Finding("record", f"{path} lies in {'/'.join(place)}, but is of {used.name} {used.split}")
 
 
 def _named_twice(content: bytes) -> list[str]:

@@ -104,6 +104,20 @@ def test_a_removed_record_is_missed_where_something_of_its_run_is_left(harness, 
     assert harness("verify", "--results", place / "results").code == 2  # no runs at all
 
 
+def test_a_run_in_the_place_of_another_split_is_a_finding(harness, place, monkeypatch):
+    """A run in a place of no results folder is as good as any."""
+    (folder,) = place.glob("results/*/*/*")
+    for other in ("synthtrack-smoke/test", "synthtrack/val"):
+        moved = shutil.copytree(folder, place / "results" / other / folder.name)
+        said = f"record: {moved / 'record.json'} lies in {other}, but is of synthtrack-smoke val"
+        answers = [checked(harness, place), harness("verify", moved, "--results", place / "results")]
+        assert all(answer.code == 5 and said in answer.out and answer.out.count(" lies in ") == 1 for answer in answers)
+        assert harness("verify", moved).code == 0  # in no results folder
+        shutil.rmtree(moved)
+    monkeypatch.chdir(folder)
+    assert all(harness("verify", ".", "--results", root).code == 0 for root in ("../../..", ".."))
+
+
 def test_named_weights_that_are_not_there_or_that_no_run_means_are_a_usage_error(harness, place):
     other = shutil.copy(find_weights("fami-tiny")[0], place / "other.safetensors")
     words = ("verify", "--results", place / "results", "--weights")

@@ -28,8 +28,9 @@ def command(runs: tuple[str, ...], data_root: Path | None, weights: tuple[Path, 
     """
     from harness.evidence import Evidence
 
-    stored, problems = _chosen(runs, results)
-    evidence = Evidence(stored, root=data_root, weights=weights)
+    store = Results(results)
+    stored, problems = _chosen(runs, store)
+    evidence = Evidence(stored, store=store, root=data_root, weights=weights)
     if not problems:  # among which may be the run that is meant
         evidence.check_weights()
     checked = [_unreadable(problem) for problem in problems]
@@ -45,14 +46,13 @@ def command(runs: tuple[str, ...], data_root: Path | None, weights: tuple[Path, 
         raise CheckError(f"{len(changed)} of {len(checked)} runs are not what they say: {', '.join(changed)}")
 
 
-def _chosen(words: tuple[str, ...], folder: Path) -> tuple[list[StoredRun], list[Problem]]:
-    """The runs that the words name, each once, or all, probed ones too; and those whose record is gone or unreadable."""
-    store = Results(folder)
+def _chosen(words: tuple[str, ...], store: Results) -> tuple[list[StoredRun], list[Problem]]:
+    """The runs that the words name, each once, or all, probed ones too; and those without a record that can be read."""
     if not words:
         runs, problems = store.scan()
         problems += store.recordless()
         if not runs and not problems:
-            raise UsageError(f"{folder} holds no runs; `harness eval` makes one")
+            raise UsageError(f"{store.root} holds no runs; `harness eval` makes one")
         return runs, problems
     found: dict[str, StoredRun] = {}
     problems = []
