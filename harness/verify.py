@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from harness.errors import HarnessError, listed
 from harness.files import read_plain
 from harness.records import RunRecord, digest_of
 from harness.results import LARGEST, MAPS_FILE, RECORD_FILE, StoredRun, file_sha256
+from harness.scoring.poseval import NAME as POSEVAL
 from harness.scoring.scores import Scores
 from harness.typed_json import to_plain
 
@@ -23,12 +25,16 @@ Rescore = Callable[[RunRecord, Path], Scores]
 
 _KEY = ("protocol", "metric", "slice", "joint")
 
+#: How far AP may be from what a probe found: half of the fourth decimal that it keeps, and the rounding of sums.
+_ROUNDED = 5.1e-5
+
 
 @dataclass(frozen=True)
 class Finding:
     """One thing that is not what the record says.
 
-    `check` is record, predictions, weights, data, images, maps (those beside a record of alignment) or scores.
+    `check` is record, predictions, weights, data, images, maps (those beside a record of alignment), findings (those of
+    a probe, of predictions that were not kept) or scores.
     """
 
     check: str
@@ -48,12 +54,16 @@ class Images:
 
 @dataclass(frozen=True)
 class Verification:
-    """What was looked at, what could not be, and what was found; a run is sound when nothing was found."""
+    """What was looked at, what could not be, and what was found; a run is sound when nothing was found.
+
+    It was verified `partly` where its scores cannot be recomputed, since its predictions were not kept.
+    """
 
     run: str
     checked: tuple[str, ...]
     skipped: tuple[str, ...]
     findings: tuple[Finding, ...]
+    partly: bool = False
 
     @property
     def sound(self) -> bool:
@@ -88,10 +98,14 @@ def verify(
         checks["images"] = _check_images(record, images, why.get("images"))
     if "maps_sha256" in record.findings or (run.folder / MAPS_FILE).exists():
         checks["maps"] = _check_maps(run)
+    partly = record.predictions is not None and not record.predictions.kept
+    if partly:
+        checks["findings"] = _check_findings(record)
     checks["scores"] = _check_scores(run, rescore)
     made = {name: list(result) for name, result in checks.items() if not isinstance(result, str)}
     skipped = tuple(f"{name}: {result}" for name, result in checks.items() if isinstance(result, str))
-    return Verification(run.id, tuple(made), skipped, tuple(finding for found in made.values() for finding in found))
+    findings = tuple(finding for found in made.values() for finding in found)
+    return Verification(run.id, tuple(made), skipped, findings, partly)
 
 
 def _check_record(run: StoredRun, place: tuple[str, str] | None) -> Iterable[Finding]:
@@ -187,6 +201,28 @@ def _check_images(record: RunRecord, images: Images | HarnessError | None, why: 
     if changed:
         what = f"those of {listed(changed)} ({len(changed)} of {len(used.images)} sequences)"
     return [Finding("images", f"of {used.name} {used.split} changed: {what}")]
+
+
+def _check_findings(record: RunRecord) -> Iterable[Finding] | str:
+    """Whether the scores are those that a probe found, while it had the predictions, and kept in rows of its own."""
+    rows = record.findings.get("rows")
+    found = {
+        str(row.get("name")): row["b"]
+        for row in (rows if isinstance(rows, list | tuple) else ())
+        if isinstance(row, dict) and (row.get("what"), row.get("slice")) == ("change", "all")
+        if isinstance(row.get("b"), int | float)
+    }
+    if not found:
+        return "no probe has left AP of the run beside its scores"
+    asked = {"slice": "all", "protocol": POSEVAL}
+    scores = record.table.by_joint("ap", **asked) | record.table.groups("ap", **asked)
+    apart = [name for name, value in found.items() if not abs(scores.get(name, math.nan) - value) < _ROUNDED]
+    if not apart:
+        return []
+    shown = [f"{name}: scores {scores.get(name, 'nothing')}, findings {found[name]}" for name in apart]
+    return [
+        Finding("findings", f"AP of {len(apart)} of {len(found)} differs from the scores: {listed(shown, limit=2)}")
+    ]
 
 
 def _check_scores(run: StoredRun, rescore: Rescore | None) -> Iterable[Finding] | str:

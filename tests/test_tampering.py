@@ -13,7 +13,7 @@ from harness.datasets.synthtrack import cache_folder
 from harness.datasets.synthtrack.drawn import LIST_FILE
 from harness.datasets.synthtrack.presets import CARD_FILE
 from harness.errors import DataError
-from harness.records import WeightsUsed
+from harness.records import WeightsUsed, digest_of
 from harness.reopen import rescorer
 from harness.results import Results, read_run
 from harness.verify import verify
@@ -233,6 +233,28 @@ def test_a_record_that_names_a_key_twice_is_a_finding(harness, place):
         answer = checked(harness, place)
         name = forged[0].split('"')[1]
         assert answer.code == 5 and f"         record: {path} names '{name}' twice" in answer.out, answer.out
+
+
+def test_scores_without_predictions_are_those_that_the_probe_found(harness, tmp_path, smoke_val):
+    asked = ("--method", "mean_pose", "--dataset", "synthtrack-smoke", "--device", "cpu", "--results", tmp_path)
+    probe = ("--probe", "boxes_jitter=0.1", "--replicates", 100, "--drop-predictions")
+    assert harness("probe", *asked, *probe).code == 0
+    answer = harness("verify", "--results", tmp_path)
+    said = sorted(line.split("  ")[0] for line in answer.out.splitlines() if "checked record" in line)
+    assert answer.code == 0 and said == ["ok", "partly"] and "checked record, weights, data, findings\n" in answer.out
+    (path,) = [path for path in tmp_path.rglob("record.json") if "jitter" in path.read_text()]
+    whole = path.read_text()
+    for joint, named in (("total", "AP of 1 of 23"), ("nose", "AP of 2 of 23 differs from the scores: nose")):
+        document = json.loads(whole)
+        (score,) = [score for score in document["scores"] if score["joint"] == joint and of_all(score)]
+        score["value"] += 0.001
+        path.write_text(json.dumps(document | {"digest": digest_of(document)}))
+        answer = harness("verify", "--results", tmp_path)
+        assert answer.code == 5 and f"findings: {named}" in answer.out, answer.out
+
+
+def of_all(score):
+    return (score["protocol"], score["metric"], score["slice"]) == ("poseval", "ap", "all")
 
 
 def leaves(value, name):

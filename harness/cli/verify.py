@@ -36,7 +36,8 @@ def command(runs: tuple[str, ...], data_root: Path | None, weights: tuple[Path, 
     checked = [_unreadable(problem) for problem in problems]
     checked += [evidence.verify(run) for run in stored]
     for outcome in checked:
-        click.echo(f"{'ok' if outcome.sound else 'CHANGED':<8} {outcome.run}  checked {', '.join(outcome.checked)}")
+        answer = "CHANGED" if not outcome.sound else "partly" if outcome.partly else "ok"
+        click.echo(f"{answer:<8} {outcome.run}  checked {', '.join(outcome.checked)}")
         for finding in outcome.findings:
             click.echo(f"         {finding}")
         for skipped in outcome.skipped:
