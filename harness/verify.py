@@ -119,6 +119,9 @@ def _check_record(run: StoredRun, place: tuple[str, str] | None) -> Iterable[Fin
     else:
         if twice:
             yield Finding("record", f"{path} names {listed([repr(name) for name in twice])} twice")
+    counts = Counter((row.protocol, row.metric, row.slice, row.joint) for row in run.record.scores)
+    if several := [" ".join(name) for name, count in counts.items() if count > 1]:
+        yield Finding("record", f"{path} holds more than one score of {listed(several)}")
     if run.id != run.record.id:
         yield Finding("record", f"its request gives the id {run.record.id}, the record says {run.id}")
     if (name := run.folder.absolute().name) != run.id:

@@ -382,6 +382,13 @@ def test_verify_finds_missing_predictions_and_moved_folders(tmp_path: Path, pose
     assert len(checks) == 2 and "it lies in the folder hrnet-tiny-00000000" in checks[0] and "is missing" in checks[1]
 
 
+def test_verify_names_a_score_that_stands_before_the_one_that_is_recomputed(tmp_path: Path, poses: Path) -> None:
+    forged = (replace(make_record().scores[0], value=99.9), *make_record().scores)
+    run = Results(tmp_path / "results").save(make_record(scores=forged), predictions=poses)
+    (finding,) = verify(run, rescore=_same).findings
+    assert "holds more than one score of poseval ap all nose" in finding.message
+
+
 def test_verify_names_a_record_that_was_removed_after_it_was_read(tmp_path: Path) -> None:
     run = Results(tmp_path / "results").save(make_record())
     (run.folder / RECORD_FILE).unlink()
