@@ -14,7 +14,7 @@ from harness.errors import DataError, HarnessError, UsageError, listed
 from harness.files import sha256_of
 from harness.records import RunRecord
 from harness.reopen import fitting, images_now, looked_at, reopen, rescorer, weights_path
-from harness.results import StoredRun
+from harness.results import Results, StoredRun
 from harness.verify import Images, Verification, verify
 
 __all__ = ["Evidence"]
@@ -25,10 +25,19 @@ class Evidence:
 
     Embedded data and shipped weights should be there, and so should what a user names: the data below `root`, and the
     files `weights`. A root is named for the data sets whose labels lie in it, and for all of the runs' where none do.
+    In a `store`, each run has its place.
     """
 
-    def __init__(self, runs: Sequence[StoredRun], *, root: Path | None = None, weights: Sequence[Path] = ()) -> None:
+    def __init__(
+        self,
+        runs: Sequence[StoredRun],
+        *,
+        store: Results | None = None,
+        root: Path | None = None,
+        weights: Sequence[Path] = (),
+    ) -> None:
         self.runs = runs
+        self.store = store
         self.root = root
         self.weights = weights
         self._opened: dict[tuple[str, str], DataSet | HarnessError | None] = {}
@@ -58,7 +67,7 @@ class Evidence:
         return verify(
             run, rescore=rescorer(known) if known else None, weights=weights_path(run.record, self._digests),
             fingerprint=known.fingerprint if known else dataset if isinstance(dataset, HarnessError) else None,
-            images=images, absent=absent,
+            images=images, absent=absent, place=self.store.place_of(run) if self.store else None,
         )  # fmt: skip
 
     @cached_property

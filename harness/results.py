@@ -17,7 +17,7 @@ from harness.errors import CheckError, DataError, HarnessError, UsageError, list
 from harness.files import read_plain, sha256_of, write_atomically
 from harness.records import PredictionsFile, RunRecord, digest_of, dump_record, parse_record
 
-__all__ = ["MAPS_FILE", "RECORD_FILE", "Problem", "Results", "StoredRun", "file_sha256", "read_run"]
+__all__ = ["LARGEST", "MAPS_FILE", "RECORD_FILE", "Problem", "Results", "StoredRun", "file_sha256", "read_run"]
 
 RECORD_FILE = "record.json"
 
@@ -157,6 +157,23 @@ class Results:
             except DataError as error:
                 problems.append(Problem(path.parent, str(error)))
         return runs, problems
+
+    def recordless(self) -> list[Problem]:
+        """The folders that hold predictions or maps of a run and no record of it."""
+        files = (path for name in ("predictions-*", MAPS_FILE) for path in self.root.glob(f"*/*/*/{name}"))
+        bare = sorted({path.parent for path in files if not (path.parent / RECORD_FILE).exists()})
+        message = (
+            "{} is missing, though files of its run are there: it was removed, or the run was killed while it was "
+            "stored; give the command again, or remove the folder"
+        )
+        return [Problem(folder, message.format(folder / RECORD_FILE)) for folder in bare]
+
+    def place_of(self, run: StoredRun) -> tuple[str, str] | None:
+        """Data set and split by the folders that a run lies in; None where that is no place for runs of this store."""
+        paths = (self.root, run.folder)
+        root, folder = (Path(os.path.abspath(path)) for path in paths)  # noqa: PTH100  (links are not followed)
+        parts = folder.relative_to(root).parts if folder.is_relative_to(root) else ()
+        return (parts[0], parts[1]) if len(parts) == 3 else None
 
     def find(self, query: str) -> list[StoredRun]:
         """Runs that a user's word names: a path, an id or the start of one, a key, or a method's name.

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError, listed
+from harness.files import read_plain
 from harness.records import RunRecord, digest_of
-from harness.results import MAPS_FILE, StoredRun, file_sha256
+from harness.results import LARGEST, MAPS_FILE, RECORD_FILE, StoredRun, file_sha256
+from harness.scoring.poseval import NAME as POSEVAL
 from harness.scoring.scores import Scores
 from harness.typed_json import to_plain
 
@@ -20,12 +25,16 @@ Rescore = Callable[[RunRecord, Path], Scores]
 
 _KEY = ("protocol", "metric", "slice", "joint")
 
+#: How far AP may be from what a probe found: half of the fourth decimal that it keeps, and the rounding of sums.
+_ROUNDED = 5.1e-5
+
 
 @dataclass(frozen=True)
 class Finding:
     """One thing that is not what the record says.
 
-    `check` is record, predictions, weights, data, images, maps (those beside a record of alignment) or scores.
+    `check` is record, predictions, weights, data, images, maps (those beside a record of alignment), findings (those of
+    a probe, of predictions that were not kept) or scores.
     """
 
     check: str
@@ -45,12 +54,16 @@ class Images:
 
 @dataclass(frozen=True)
 class Verification:
-    """What was looked at, what could not be, and what was found; a run is sound when nothing was found."""
+    """What was looked at, what could not be, and what was found; a run is sound when nothing was found.
+
+    It was verified `partly` where its scores cannot be recomputed, since its predictions were not kept.
+    """
 
     run: str
     checked: tuple[str, ...]
     skipped: tuple[str, ...]
     findings: tuple[Finding, ...]
+    partly: bool = False
 
     @property
     def sound(self) -> bool:
@@ -66,16 +79,18 @@ def verify(
     fingerprint: str | HarnessError | None = None,
     images: Images | HarnessError | None = None,
     absent: Mapping[str, str] | None = None,
+    place: tuple[str, str] | None = None,
 ) -> Verification:
     """Compare a run with its record: every check whose material is at hand.
 
     `rescore` recomputes the scores from the predictions file, which must come out equal in every bit; `weights` is the
     weights file, `fingerprint` that of the labels and `images` that of the images as they are now, or the error for
     which they cannot be had though they should be there: that is a finding. What is not given is listed as skipped;
-    `absent` says by check why that is.
+    `absent` says by check why that is. `place` are the data set and the split in whose folder the run lies, None where
+    it lies in none.
     """
     record, why = run.record, absent or {}
-    checks: dict[str, Iterable[Finding] | str] = {"record": _check_record(run)}
+    checks: dict[str, Iterable[Finding] | str] = {"record": _check_record(run, place)}
     checks["predictions"] = _check_predictions(run)
     checks["weights"] = _check_weights(record, weights)
     checks["data"] = _check_data(record, fingerprint, why.get("data"))
@@ -83,22 +98,50 @@ def verify(
         checks["images"] = _check_images(record, images, why.get("images"))
     if "maps_sha256" in record.findings or (run.folder / MAPS_FILE).exists():
         checks["maps"] = _check_maps(run)
+    partly = record.predictions is not None and not record.predictions.kept
+    if partly:
+        checks["findings"] = _check_findings(record)
     checks["scores"] = _check_scores(run, rescore)
     made = {name: list(result) for name, result in checks.items() if not isinstance(result, str)}
     skipped = tuple(f"{name}: {result}" for name, result in checks.items() if isinstance(result, str))
-    return Verification(run.id, tuple(made), skipped, tuple(finding for found in made.values() for finding in found))
+    findings = tuple(finding for found in made.values() for finding in found)
+    return Verification(run.id, tuple(made), skipped, findings, partly)
 
 
-def _check_record(run: StoredRun) -> Iterable[Finding]:
-    stored = run.document.get("digest")
+def _check_record(run: StoredRun, place: tuple[str, str] | None) -> Iterable[Finding]:
+    path, stored = run.folder / RECORD_FILE, run.document.get("digest")
     if stored != digest_of(run.document):
-        yield Finding(
-            "record", f"{run.folder / 'record.json'} was edited after it was written (its digest is {stored})"
-        )
+        yield Finding("record", f"{path} was edited after it was written (its digest is {stored})")
+    try:
+        twice = _named_twice(read_plain(path, most=LARGEST))
+    except (OSError, ValueError, RecursionError) as problem:
+        yield Finding("record", f"{path} cannot be read again ({problem})")
+    else:
+        if twice:
+            yield Finding("record", f"{path} names {listed([repr(name) for name in twice])} twice")
+    counts = Counter((row.protocol, row.metric, row.slice, row.joint) for row in run.record.scores)
+    if several := [" ".join(name) for name, count in counts.items() if count > 1]:
+        yield Finding("record", f"{path} holds more than one score of {listed(several)}")
     if run.id != run.record.id:
         yield Finding("record", f"its request gives the id {run.record.id}, the record says {run.id}")
-    if run.folder.name != run.id:
-        yield Finding("record", f"it lies in the folder {run.folder.name}, the record says {run.id}")
+    if (name := run.folder.absolute().name) != run.id:
+        yield Finding("record", f"it lies in the folder {name}, the record says {run.id}")
+    used = run.record.dataset
+    if place is not None and place != (used.name, used.split):
+        yield Finding("record", f"{path} lies in {'/'.join(place)}, but is of {used.name} {used.split}")
+
+
+def _named_twice(content: bytes) -> list[str]:
+    """Keys that an object of a JSON text gives twice: readers keep the last, and the digest is of that alone."""
+    found: dict[str, None] = {}
+
+    def keys_of(pairs: list[tuple[str, Any]]) -> None:
+        if len(dict(pairs)) < len(pairs):
+            counts = Counter(key for key, _ in pairs)
+            found.update((key, None) for key, count in counts.items() if count > 1)
+
+    json.loads(content, object_pairs_hook=keys_of, parse_int=str)
+    return list(found)
 
 
 def _check_predictions(run: StoredRun) -> Iterable[Finding] | str:
@@ -161,6 +204,28 @@ def _check_images(record: RunRecord, images: Images | HarnessError | None, why: 
     if changed:
         what = f"those of {listed(changed)} ({len(changed)} of {len(used.images)} sequences)"
     return [Finding("images", f"of {used.name} {used.split} changed: {what}")]
+
+
+def _check_findings(record: RunRecord) -> Iterable[Finding] | str:
+    """Whether the scores are those that a probe found, while it had the predictions, and kept in rows of its own."""
+    rows = record.findings.get("rows")
+    found = {
+        str(row.get("name")): row["b"]
+        for row in (rows if isinstance(rows, list | tuple) else ())
+        if isinstance(row, dict) and (row.get("what"), row.get("slice")) == ("change", "all")
+        if isinstance(row.get("b"), int | float)
+    }
+    if not found:
+        return "no probe has left AP of the run beside its scores"
+    asked = {"slice": "all", "protocol": POSEVAL}
+    scores = record.table.by_joint("ap", **asked) | record.table.groups("ap", **asked)
+    apart = [name for name, value in found.items() if not abs(scores.get(name, math.nan) - value) < _ROUNDED]
+    if not apart:
+        return []
+    shown = [f"{name}: scores {scores.get(name, 'nothing')}, findings {found[name]}" for name in apart]
+    return [
+        Finding("findings", f"AP of {len(apart)} of {len(found)} differs from the scores: {listed(shown, limit=2)}")
+    ]
 
 
 def _check_scores(run: StoredRun, rescore: Rescore | None) -> Iterable[Finding] | str:

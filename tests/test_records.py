@@ -382,6 +382,43 @@ def test_verify_finds_missing_predictions_and_moved_folders(tmp_path: Path, pose
     assert len(checks) == 2 and "it lies in the folder hrnet-tiny-00000000" in checks[0] and "is missing" in checks[1]
 
 
+def test_verify_names_a_score_that_stands_before_the_one_that_is_recomputed(tmp_path: Path, poses: Path) -> None:
+    forged = (replace(make_record().scores[0], value=99.9), *make_record().scores)
+    run = Results(tmp_path / "results").save(make_record(scores=forged), predictions=poses)
+    (finding,) = verify(run, rescore=_same).findings
+    assert "holds more than one score of poseval ap all nose" in finding.message
+
+
+def test_verify_names_a_record_that_was_removed_after_it_was_read(tmp_path: Path) -> None:
+    run = Results(tmp_path / "results").save(make_record())
+    (run.folder / RECORD_FILE).unlink()
+    (finding,) = verify(run).findings
+    assert finding.check == "record" and f"{run.folder / RECORD_FILE} cannot be read again" in finding.message
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ("none", "no probe has left AP of the run beside its scores"),
+        (
+            [7, {"what": "alignment"}, {"what": "change", "slice": "all", "name": "nose", "b": None}],
+            "no probe has left",
+        ),
+        ([{"what": "change", "slice": "all", "name": "nose", "b": 81.25}], ""),
+        ([{"what": "change", "slice": "all", "name": "nose", "b": 81.2502}], "nose: scores 81.25, findings 81.2502"),
+        ([{"what": "change", "slice": "all", "name": "Head", "b": 50.0}], "Head: scores nothing, findings 50.0"),
+    ],
+)
+def test_verify_compares_scores_with_what_a_probe_found(tmp_path: Path, poses: Path, rows: object, said: str) -> None:
+    store = Results(tmp_path / "results")
+    kept = store.save(make_record(findings={"rows": rows}), predictions=poses)
+    assert not verify(kept).partly and "findings" not in verify(kept).checked
+    found = verify(store.drop_predictions(kept))
+    told = [str(text) for text in (*found.findings, *found.skipped) if str(text).startswith("findings")]
+    assert found.partly and found.sound == ("findings " not in said)
+    assert len(told) == bool(said) and all(said in text for text in told)
+
+
 def test_verify_reports_scores_that_cannot_be_recomputed(tmp_path: Path, poses: Path) -> None:
     def rescore(record: RunRecord, predictions: Path) -> Scores:
         raise DataError("no frame in common")

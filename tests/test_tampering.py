@@ -13,7 +13,7 @@ from harness.datasets.synthtrack import cache_folder
 from harness.datasets.synthtrack.drawn import LIST_FILE
 from harness.datasets.synthtrack.presets import CARD_FILE
 from harness.errors import DataError
-from harness.records import WeightsUsed
+from harness.records import WeightsUsed, digest_of
 from harness.reopen import rescorer
 from harness.results import Results, read_run
 from harness.verify import verify
@@ -86,6 +86,36 @@ def test_what_is_missing_is_named_too(harness, place):
     next(folder.glob("predictions-*")).unlink()
     answer = checked(harness, place)
     assert answer.code == 5 and answer.out.count("is missing") == 1
+
+
+def test_a_removed_record_is_missed_where_something_of_its_run_is_left(harness, place):
+    """An interrupted run has no record yet, and is no finding."""
+    (folder,) = place.glob("results/*/*/*")
+    (folder.parent / "hrnet-tiny-00000000" / "unfinished").mkdir(parents=True)
+    (folder / "unfinished").mkdir()
+    assert checked(harness, place).code == 0
+    (folder / "record.json").unlink()
+    answer = checked(harness, place)
+    assert answer.code == 5 and answer.out.count("CHANGED") == 1 and f"CHANGED  {folder.name}" in answer.out
+    assert f"record: {folder / 'record.json'} is missing" in answer.out and "give the command again" in answer.out
+    next(folder.glob("predictions-*")).rename(folder / "alignment.npz")
+    assert checked(harness, place).code == 5
+    (folder / "alignment.npz").unlink()
+    assert harness("verify", "--results", place / "results").code == 2  # no runs at all
+
+
+def test_a_run_in_the_place_of_another_split_is_a_finding(harness, place, monkeypatch):
+    """A run in a place of no results folder is as good as any."""
+    (folder,) = place.glob("results/*/*/*")
+    for other in ("synthtrack-smoke/test", "synthtrack/val"):
+        moved = shutil.copytree(folder, place / "results" / other / folder.name)
+        said = f"record: {moved / 'record.json'} lies in {other}, but is of synthtrack-smoke val"
+        answers = [checked(harness, place), harness("verify", moved, "--results", place / "results")]
+        assert all(answer.code == 5 and said in answer.out and answer.out.count(" lies in ") == 1 for answer in answers)
+        assert harness("verify", moved).code == 0  # in no results folder
+        shutil.rmtree(moved)
+    monkeypatch.chdir(folder)
+    assert all(harness("verify", ".", "--results", root).code == 0 for root in ("../../..", ".."))
 
 
 def test_named_weights_that_are_not_there_or_that_no_run_means_are_a_usage_error(harness, place):
@@ -191,6 +221,40 @@ def test_every_value_of_a_record_is_covered(place):
         else:
             assert bool(findings) != (name == ".label"), name
     assert tried > 300
+
+
+def test_a_record_that_names_a_key_twice_is_a_finding(harness, place):
+    """JSON readers keep the last, of which the digest is; people see the first."""
+    (path,) = place.glob("results/*/*/*/record.json")
+    whole = path.read_text()
+    for forged in (('"scores": [', '"scores": [],\n  "scores": ['), ('"width": ', '"width": 99, "wid\\u0074h": ')):
+        assert whole.count(forged[0]) == 1
+        path.write_text(whole.replace(*forged))
+        answer = checked(harness, place)
+        name = forged[0].split('"')[1]
+        assert answer.code == 5 and f"         record: {path} names '{name}' twice" in answer.out, answer.out
+
+
+def test_scores_without_predictions_are_those_that_the_probe_found(harness, tmp_path, smoke_val):
+    asked = ("--method", "mean_pose", "--dataset", "synthtrack-smoke", "--device", "cpu", "--results", tmp_path)
+    probe = ("--probe", "boxes_jitter=0.1", "--replicates", 100, "--drop-predictions")
+    assert harness("probe", *asked, *probe).code == 0
+    answer = harness("verify", "--results", tmp_path)
+    said = sorted(line.split("  ")[0] for line in answer.out.splitlines() if "checked record" in line)
+    assert answer.code == 0 and said == ["ok", "partly"] and "checked record, weights, data, findings\n" in answer.out
+    (path,) = [path for path in tmp_path.rglob("record.json") if "jitter" in path.read_text()]
+    whole = path.read_text()
+    for joint, named in (("total", "AP of 1 of 23"), ("nose", "AP of 2 of 23 differs from the scores: nose")):
+        document = json.loads(whole)
+        (score,) = [score for score in document["scores"] if score["joint"] == joint and of_all(score)]
+        score["value"] += 0.001
+        path.write_text(json.dumps(document | {"digest": digest_of(document)}))
+        answer = harness("verify", "--results", tmp_path)
+        assert answer.code == 5 and f"findings: {named}" in answer.out, answer.out
+
+
+def of_all(score):
+    return (score["protocol"], score["metric"], score["slice"]) == ("poseval", "ap", "all")
 
 
 def leaves(value, name):

@@ -28,14 +28,16 @@ def command(runs: tuple[str, ...], data_root: Path | None, weights: tuple[Path, 
     """
     from harness.evidence import Evidence
 
-    stored, problems = _chosen(runs, results)
-    evidence = Evidence(stored, root=data_root, weights=weights)
+    store = Results(results)
+    stored, problems = _chosen(runs, store)
+    evidence = Evidence(stored, store=store, root=data_root, weights=weights)
     if not problems:  # among which may be the run that is meant
         evidence.check_weights()
     checked = [_unreadable(problem) for problem in problems]
     checked += [evidence.verify(run) for run in stored]
     for outcome in checked:
-        click.echo(f"{'ok' if outcome.sound else 'CHANGED':<8} {outcome.run}  checked {', '.join(outcome.checked)}")
+        answer = "CHANGED" if not outcome.sound else "partly" if outcome.partly else "ok"
+        click.echo(f"{answer:<8} {outcome.run}  checked {', '.join(outcome.checked)}")
         for finding in outcome.findings:
             click.echo(f"         {finding}")
         for skipped in outcome.skipped:
@@ -45,16 +47,16 @@ def command(runs: tuple[str, ...], data_root: Path | None, weights: tuple[Path, 
         raise CheckError(f"{len(changed)} of {len(checked)} runs are not what they say: {', '.join(changed)}")
 
 
-def _chosen(words: tuple[str, ...], folder: Path) -> tuple[list[StoredRun], list[Problem]]:
-    """The runs that the words name, each once, or all, probed ones too; and those whose record cannot be read."""
-    store = Results(folder)
+def _chosen(words: tuple[str, ...], store: Results) -> tuple[list[StoredRun], list[Problem]]:
+    """The runs that the words name, each once, or all, probed ones too; and those without a record that can be read."""
     if not words:
-        runs, unreadable = store.scan()
-        if not runs and not unreadable:
-            raise UsageError(f"{folder} holds no runs; `harness eval` makes one")
-        return runs, unreadable
+        runs, problems = store.scan()
+        problems += store.recordless()
+        if not runs and not problems:
+            raise UsageError(f"{store.root} holds no runs; `harness eval` makes one")
+        return runs, problems
     found: dict[str, StoredRun] = {}
-    problems: list[Problem] = []
+    problems = []
     for word in words:
         try:
             found |= {str(run.folder): run for run in store.find(word)}
