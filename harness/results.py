@@ -161,7 +161,7 @@ class Results:
     def recordless(self) -> list[Problem]:
         """The folders that hold predictions or maps of a run and no record of it."""
         files = (path for name in ("predictions-*", MAPS_FILE) for path in self.root.glob(f"*/*/*/{name}"))
-        bare = sorted({path.parent for path in files if not (path.parent / RECORD_FILE).exists()})
+        bare = sorted({path.parent for path in files if _lacks_record(path.parent)})
         message = (
             "{} is missing, though files of its run are there: it was removed, or the run was killed while it was "
             "stored; give the command again, or remove the folder"
@@ -236,6 +236,14 @@ def _store_predictions(record: RunRecord, source: Path, folder: Path) -> Predict
     write_atomically(folder / name, content)
     rows = record.predictions.rows if record.predictions is not None else record.boxes.count
     return PredictionsFile(file=name, sha256=f"sha256:{digest}", rows=rows)
+
+
+def _lacks_record(folder: Path) -> bool:
+    """Whether there is no record, and nobody who is about to write it."""
+    if (folder / RECORD_FILE).exists():
+        return False
+    with _locked(folder):
+        return not (folder / RECORD_FILE).exists()
 
 
 def _remove_others(folder: Path, kept: PredictionsFile | None) -> None:
