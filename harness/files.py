@@ -135,8 +135,8 @@ def _told(path: Path, remedy: str) -> Iterator[None]:
 
 
 def _beside(path: Path) -> Path:
-    """A new name in the folder of a file, which begins with the file's own."""
-    return path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    """A new name in the folder of a file, hidden, and with the file's own in it."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(8)}")
 
 
 def _too_large(path: Path | str, most: int) -> TooLargeError:

@@ -229,6 +229,10 @@ def digest_of(document: Mapping[str, Any]) -> str:
 def dump_record(record: RunRecord) -> str:
     """JSON text of a record: fields in their declared order, one score per line, a digest over all at the end."""
     document = {"schema": SCHEMA, "id": record.id, **to_plain(record)}
+    if not document["dataset"]["images"]:
+        del document["dataset"]["images"]
+    if document["predictions"] is not None and document["predictions"]["kept"]:
+        del document["predictions"]["kept"]
     lists = {"scores": document["scores"]}
     short: dict[str, Any] = {**document, "scores": "@scores@"}
     if not document["findings"]:

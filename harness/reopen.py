@@ -37,8 +37,12 @@ def images_now(own: DataSet) -> str:
 
 def looked_at(record: RunRecord, dataset: DataSet, predictions: Path | None) -> DataSet | None:
     """The sequences whose images a run looked at: None where it looked at none, or which they were is not known."""
-    if record.dataset.images_fingerprint is None or predictions is None or not predictions.is_file():
+    if record.dataset.images_fingerprint is None:
         return None
+    if predictions is None or not predictions.is_file():
+        named = set(record.dataset.images)
+        own = tuple(sequence for sequence in dataset.sequences if sequence.name in named)
+        return replace(dataset, sequences=own) if named and len(own) == len(named) else None
     try:
         return same_sequences(dataset, read_parquet(predictions), predictions)
     except DataError:  # damaged predictions or labels, which are findings of their own

@@ -16,9 +16,10 @@ from harness.clips import cut_clips
 from harness.codecs import build_codec
 from harness.datasets import DataSet
 from harness.errors import UsageError
+from harness.evaluate import evaluate
 from harness.inference import Asked, Loaded, Settings, predict_together
 from harness.methods import CropSpec, MethodCard, Preset
-from harness.probes import KINDS, probe_cards, probe_named
+from harness.probes import KINDS, probe_cards, probe_named, protocols, studies
 from harness.probes.changes import with_rows
 from harness.probes.probe import key_places
 from harness.probes.protocols import protocol_cells
@@ -291,10 +292,11 @@ def test_protocols_change_one_factor_or_all():
     assert [cell.name for cell in whole] == ["", "flip", "bf16"]
     told = []
     alone = protocol_cells(subject_named("prtr_end_to_end", Request("")), tell=told.append)
-    assert [cell.name for cell in alone] == ["", "bf16"] and "no flip test" in told[-1]
+    assert [cell.name for cell in alone] == ["", "bf16"] and any("no flip test" in text for text in told)
     crossed = protocol_cells(subject_named("fami", Request("")), cross=True)
     assert len(crossed) == 4 * 2 * 3 * 2 * 2 and len({cell.name for cell in crossed}) == len(crossed)
     assert all(len(protocol_cells(subject_named("fami", Request("")), only=(name,))) > 1 for name in FACTORS)
+    assert tuple(protocols.FACTORS) == FACTORS  # what the command offers
     some = protocol_cells(subject_named("fami", Request("")), cross=True, only=("flip", "decoder"))
     assert [cell.name for cell in some] == [
         "", "codec dark", "codec udp", "flip", "flip, codec dark", "flip, codec udp",
@@ -372,7 +374,7 @@ def test_records_without_predictions_answer_as_before(harness, tmp_path, smoke_v
         assert answer.code == 3 and f"{path.parent}: its predictions were not kept" in answer.err, answer
     assert harness(*asked, "--overwrite", "always").out == first.out
     (made,) = path.parent.glob("predictions-*")
-    assert json.loads(path.read_text())["predictions"] == stored | {"kept": True}
+    assert json.loads(path.read_text())["predictions"] == {name: stored[name] for name in ("file", "sha256", "rows")}
     made.unlink()  # which is no dropping: nobody asked for it
     assert harness("verify", "--results", tmp_path).code == 5
 
@@ -397,6 +399,32 @@ def test_protocols_of_two_methods_have_gaps_in_every_format_and_lose_no_ordinary
     assert "(hrnet-tiny-backbone) - hrnet:tiny (hrnet-tiny)" in (tmp_path / "page" / "findings.md").read_text()
 
 
+def test_gaps_make_dropped_predictions_again_once_and_keep_what_was_found(harness, tmp_path, smoke_val, monkeypatch):
+    made = []
+
+    def noted(request, *rest, **how):
+        made.append(request.method)
+        return evaluate(request, *rest, **how)
+
+    monkeypatch.setattr(studies, "evaluate", noted)
+    asked = ("--kind", "protocol", "--factor", "boxes", "--drop-predictions", "--format", "json")
+    shared = (*asked, "--dataset", "synthtrack-smoke", "--limit", "1", "--replicates", "100", "--results", tmp_path)
+    assert harness("probe", "--method", "mean_pose", *shared).code == 0
+    three = ("probe", "--method", "mean_pose", "--method", "copy_previous", "--method", "hrnet", *shared)
+    never = harness(*three, "--overwrite", "never")
+    assert never.code == 3 and "its predictions were not kept" in never.err and not made
+    found = harness(*three)
+    assert found.code == 0 and made == ["mean_pose"] * 3  # each once, for two gaps
+    assert {row["method"] for row in json.loads(found.out) if row["what"].startswith("gap")} == {
+        "copy_previous:tiny - mean_pose:tiny", "hrnet:tiny - mean_pose:tiny",
+    }  # fmt: skip
+    records = [json.loads(path.read_text()) for path in tmp_path.rglob("record.json")]
+    probed = [record for record in records if "probe" in record["request"]]
+    assert len(probed) == 9
+    for record in probed:
+        assert record["findings"]["cell"] and any(row["what"] == "change" for row in record["findings"]["rows"])
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -406,6 +434,7 @@ def test_protocols_of_two_methods_have_gaps_in_every_format_and_lose_no_ordinary
         (("--kind", "time", "--probe", "key_grey"), "asks about keyframe, not about time"),
         (("--kind", "keyframe", "--seed", "-1"), "-1 is not in the range"),
         (("--kind", "protocol", "--factor", "boxes", "--method", "higher_hrnet"), "nothing of this protocol"),
+        (("--kind", "protocol", "--factor", "crops", "--method", "higher_hrnet"), "'higher_hrnet': it cuts no crops"),
     ],
 )
 def test_what_does_not_go_together_is_told_before_anything_runs(harness, tmp_path, words, said):

@@ -1,5 +1,6 @@
 """What probes left in records, as rows, figures and the page of findings; nothing here runs a network."""
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from test_records import make_record
 
 from harness.records import dump_record, parse_record
 from harness.report import probe_plots
-from harness.report.probe_crossing import crossing_rows, crossing_sentence, crossings
+from harness.report.probe_crossing import crossing_rows, crossing_sentence, crossings, in_crossing
 from harness.report.probe_grid import crossing_grid
 from harness.report.probe_page import gap_rows, probe_page
 from harness.report.probe_rows import alignments, probed, protocols
@@ -156,7 +157,7 @@ def test_confounds_show_settings_and_boxes():
     items = protocols(probed(records))
     assert [item.family for item in items] == ["boxes_jitter", "flip"]
     rows = gap_rows(records)
-    assert [row["gap"] for row in rows] == ["fami:tiny - hrnet:tiny"]
+    assert [row["gap"] for row in rows] == ["fami:tiny - hrnet:tiny [0123abcd]"]  # which is not at hand
     left, right = probe_plots.confounds(items, rows).axes
     assert [label.get_text() for label in left.get_yticklabels()] == ["boxes_jitter=0.05", "flip"]
     assert [label.get_text() for label in right.get_yticklabels()] == ["flip"]
@@ -181,7 +182,24 @@ def test_runs_of_other_settings_and_seeds_are_not_drawn_as_one():
         ("fami:tiny [0123abcd]", 8), ("fami:tiny [base]", 2), ("fami:tiny [base]", 8),
     ]  # fmt: skip
     items = probed([run("key_noise=40 seed 0", -5.0), run("key_noise=40 seed 3", -6.0)])
-    assert [item.family for item in items] == ["key_noise", "key_noise seed 3"]
+    assert [(item.family, item.label) for item in items] == [
+        ("key_noise", "key_noise=40"), ("key_noise seed 3", "key_noise=40 seed 3"),
+    ]  # fmt: skip
+    shuffled = run("support_shuffled seed 3", -6.0)
+    with warnings.catch_warnings(action="error"):
+        (drawn,) = _figures([StoredRun(shuffled, Path(), {"id": shuffled.id})])
+    assert [label.get_text() for label in drawn[1].axes[0].get_xticklabels()] == ["shuffled"]
+
+
+def test_combinations_in_no_crossing_are_shown_beside_those_in_one():
+    crossed = crossings(crossed_gaps())
+    assert in_crossing("boxes_jitter=0.05, flip", crossed, "fami - hrnet") and in_crossing(
+        "boxes_detector=1, flip", crossed, "fami"
+    )
+    assert not in_crossing("flip, bf16", crossed, "fami - hrnet") and not in_crossing(
+        "boxes_jitter=0.05, flip", crossed, "vitpose"
+    )
+    assert not in_crossing("flip", crossed, "fami") and not in_crossing("fog, flip", crossed, "fami")
 
 
 def test_labels_of_any_alphabet_have_figures_and_cells_of_their_own():

@@ -81,7 +81,7 @@ def command(
     from harness.probes.findings import gaps
     from harness.probes.studies import subject_named
     from harness.request import Request
-    from harness.results import Results
+    from harness.results import Results, read_run
 
     if listing:
         return emit_rows(_listed(), style)
@@ -98,14 +98,15 @@ def command(
         answers = _protocol(
             subjects, store, judge, boxes=boxes, seed=seed, cross=cross, factors=factors, overwrite=overwrite
         )
-        found = gaps(answers, judge, store)
+        found = gaps(answers, judge, store, overwrite=overwrite)
+        answers = [replace(answer, run=read_run(answer.run.folder)) for answer in answers]
     else:
         subjects += _controls(kind, subjects, shared) if control else []
         answers = _studied(kind or "", subjects, store, judge, probes=probes, seed=seed, overwrite=overwrite)
     for answer in answers:
         if not keep and "probe" in answer.run.record.request:  # another codec or flip test is a run like any other
             store.drop_predictions(answer.run)
-    _print(kind or "", answers, found, judge, store, style)
+    _print(kind or "", answers, found, judge, style)
 
 
 def _check(names: tuple[str, ...], kind: str | None, probes: tuple[str, ...], *, protocol: dict[str, object]) -> None:
@@ -150,7 +151,10 @@ def _protocol(
         mine = protocol_cells(
             subject, boxes=boxes, seed=seed, cross=cross, only=factors, tell=lambda text: note(f"left out: {text}")
         )
-        cells += mine if len(mine) > 1 else []
+        if len(mine) > 1:
+            cells += mine
+        else:
+            note(f"left out: method '{subject.method}': nothing of this protocol can be changed for it")
     if not cells:
         raise UsageError("nothing of this protocol can be changed for these methods, see above; leave out --factor")
     with progress_bar(", ".join(subject.method for subject in subjects)) as report:
@@ -207,11 +211,9 @@ def _interval(row: dict[str, Any] | None) -> str:
     return "" if row is None or row["low"] is None else f"[{row['low']:.2f}, {row['high']:.2f}]"
 
 
-def _print(
-    kind: str, answers: list[Answer], found: list[Gap], judge: Judge, store: Results, style: str
-) -> None:  # fmt: skip
-    from harness.probes.findings import gains_by_slice, gap_table, named, summary
-    from harness.report.probe_crossing import crossing_rows, crossing_sentence
+def _print(kind: str, answers: list[Answer], found: list[Gap], judge: Judge, style: str) -> None:
+    from harness.probes.findings import gains_by_slice, gap_rows, gap_table, named, summary
+    from harness.report.probe_crossing import crossing_rows, crossing_sentence, crossings
 
     if style in ("json", "csv"):
         flat = [
@@ -225,7 +227,7 @@ def _print(
     crossed: list[Crossing] = []
     if kind == "protocol":
         tables.append(gap_table(found))
-        crossed = _crossings(answers, store)
+        crossed = crossings(gap_rows(found))
         tables += [crossing_rows(crossing) for crossing in crossed]
     click.echo(f"{judge.dataset.name} {judge.dataset.split}, change against the untouched run, AP points")
     for rows in tables:
@@ -236,17 +238,6 @@ def _print(
         click.echo(f"\n{crossing_sentence(crossing)}")
     if any("probe" in answer.run.record.request for answer in answers):
         note("\npartial, not comparable: runs with a probe are stored under it and never ranked")
-
-
-def _crossings(answers: list[Answer], store: Results) -> list[Crossing]:
-    """Of every pair of methods the complete crossing of protocols, as their records have it by now."""
-    from harness.report.probe_crossing import crossings
-    from harness.report.probe_page import gap_rows
-    from harness.results import read_run
-
-    runs = {answer.run.id: read_run(answer.run.folder) for answer in answers}
-    runs |= {answer.untouched.id: read_run(answer.untouched.folder) for answer in answers}
-    return crossings(gap_rows([run.record for run in runs.values()]))
 
 
 def _shown(value: Any) -> str:

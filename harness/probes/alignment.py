@@ -106,7 +106,7 @@ def measure_alignment(
 
     watch, found = watched(overwrite)
     known = found.run.record.findings
-    if "rows" in known and known.get("seed", 0) == seed:
+    if "rows" in known and (known.get("seed", 0) == seed or overwrite == "never"):
         return found.run
     if not _complete(watch, found.run):
         watch, found = watched("always")

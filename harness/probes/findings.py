@@ -15,7 +15,7 @@ from harness.results import Results, StoredRun
 from harness.scoring.scores import TOTAL
 from harness.skeletons import GROUPS
 
-__all__ = ["Gap", "gains_by_slice", "gap_table", "gaps", "named", "summary"]
+__all__ = ["Gap", "gains_by_slice", "gap_rows", "gap_table", "gaps", "named", "summary"]
 
 FROZEN = "support_frozen"
 
@@ -68,40 +68,62 @@ def gains_by_slice(answers: Sequence[Answer]) -> list[Row]:
     return rows
 
 
-def gaps(answers: Sequence[Answer], judge: Judge, store: Results) -> list[Gap]:
+def gaps(answers: Sequence[Answer], judge: Judge, store: Results, *, overwrite: str = "missing") -> list[Gap]:
     """The gap of every method to the first under each protocol both were run with, kept in the second one's records.
 
     There is none between a method that is given boxes and one that takes whole frames. Predictions that were dropped
-    and are needed are made again.
+    and are needed are made again, unless `overwrite` is "never".
     """
     subjects = list(dict.fromkeys(answer.untouched.id for answer in answers))
+    titles = _titles(answers)
+    held: dict[str, Answer] = {}  # by run, with predictions
+
+    def at_hand(answer: Answer) -> Answer:
+        if overwrite == "never" or answer.run.id == answer.untouched.id:
+            return answer
+        if answer.run.id not in held:
+            held[answer.run.id] = with_predictions(answer, store, judge)
+        return held[answer.run.id]
+
     found = []
     for second in subjects[1:]:
         ours, theirs = _under(second, answers), _under(subjects[0], answers)
         if _takes_boxes(ours[AS_IT_IS].run) != _takes_boxes(theirs[AS_IT_IS].run):
             continue
         for name in (name for name in theirs if name in ours):
-            pair, what = (theirs[name], ours[name]), f"gap, {name}"
-            runs = [answer.run for answer in pair]
-            if not judge.known(runs[0], runs[1], what=what):
-                runs = [with_predictions(answer.cell, answer.run, store) for answer in pair]
-            rows = judge.changed(runs[0], runs[1], what=what)
-            with_rows(store, runs[1], rows)
-            found.append(Gap(f"{named(ours[AS_IT_IS])} - {named(theirs[AS_IT_IS])}", name, rows))
+            one, other, what = theirs[name], ours[name], f"gap, {name}"
+            if not judge.known(one.run, other.run, what=what):
+                one, other = at_hand(one), at_hand(other)
+            rows = judge.changed(one.run, other.run, what=what)
+            with_rows(store, other.run, rows)
+            found.append(Gap(f"{titles[second]} - {titles[subjects[0]]}", name, rows))
     return found
+
+
+def _titles(answers: Sequence[Answer]) -> dict[str, str]:
+    """Untouched run -> method and preset, told apart by the key of the run where several are called the same."""
+    names = {answer.untouched.id: named(answer) for answer in answers}
+    several = list(names.values())
+    return {
+        run: name if several.count(name) == 1 else f"{name} [{run.rpartition('-')[2]}]" for run, name in names.items()
+    }
+
+
+def gap_rows(found: Sequence[Gap]) -> list[Row]:
+    """The rows of gaps over all joints, as pages read them from records."""
+    totals = [(gap, total_of(gap.rows, what=f"gap, {gap.protocol}")) for gap in found]
+    return [{**total, "gap": gap.title, "protocol": gap.protocol} for gap, total in totals if total is not None]
 
 
 def gap_table(found: Sequence[Gap]) -> list[Row]:
     """A row per gap, over all joints."""
-    rows = []
-    for gap in found:
-        total = total_of(gap.rows, what=f"gap, {gap.protocol}")
-        if total is not None:
-            rows.append({
-                "gap": gap.title, "protocol": gap.protocol, "points": signed(total["difference"]),
-                "95 %": interval(total), "p (Holm)": probability(total["p_holm"]),
-            })  # fmt: skip
-    return rows
+    return [
+        {
+            "gap": row["gap"], "protocol": row["protocol"], "points": signed(row["difference"]),
+            "95 %": interval(row), "p (Holm)": probability(row["p_holm"]),
+        }
+        for row in gap_rows(found)
+    ]  # fmt: skip
 
 
 def _under(untouched: str, answers: Sequence[Answer]) -> dict[str, Answer]:

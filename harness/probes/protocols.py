@@ -14,7 +14,7 @@ from harness.probes.probe import probe_named
 from harness.probes.studies import Cell, fitting, preset_of
 from harness.request import Request
 
-__all__ = ["protocol_cells"]
+__all__ = ["FACTORS", "protocol_cells"]
 
 #: One level of a factor: its name ("" for the method's own) and what it changes.
 Level = tuple[str, Callable[[Request], Request]]
@@ -37,7 +37,7 @@ def protocol_cells(
     """
     others = _Others(subject, preset_of(subject), boxes, seed, tell)
     own: Level = ("", lambda request: request)
-    factors = [[own, *levels(others)] for name, levels in _FACTORS.items() if not only or name in only]
+    factors = [[own, *levels(others)] for name, levels in FACTORS.items() if not only or name in only]
     cells = [Cell(subject)]
     chosen = product(*factors) if cross else ([level] for levels in factors for level in levels[1:])
     for levels in chosen:
@@ -77,6 +77,7 @@ class _Others:
 
     def decoder(self) -> Iterator[Level]:
         if isinstance(self.preset, WholeFramePreset):
+            self.tell(f"method '{self.subject.method}': it has no decoder of crops")
             return
         names = _other_codecs(self.preset, self.subject.codec)
         if not names:
@@ -87,16 +88,19 @@ class _Others:
             yield f"codec {name}", _asking(codec=name)
 
     def crops(self) -> Iterator[Level]:
-        if not isinstance(self.preset, WholeFramePreset):
-            other = "reference" if self.subject.crop_path == "device" else "device"
-            yield f"{other} crops", _asking(crop_path=other)
+        if isinstance(self.preset, WholeFramePreset):
+            self.tell(f"method '{self.subject.method}': it cuts no crops")
+            return
+        other = "reference" if self.subject.crop_path == "device" else "device"
+        yield f"{other} crops", _asking(crop_path=other)
 
     def precision(self) -> Iterator[Level]:
         other = "fp32" if self.subject.precision == "bf16" else "bf16"
         yield other, _asking(precision=other)
 
 
-_FACTORS: dict[str, Callable[[_Others], Iterator[Level]]] = {
+#: What of a protocol can be changed, and to what.
+FACTORS: dict[str, Callable[[_Others], Iterator[Level]]] = {
     "boxes": _Others.boxes, "flip": _Others.flip, "decoder": _Others.decoder, "crops": _Others.crops,
     "precision": _Others.precision,
 }  # fmt: skip

@@ -17,7 +17,10 @@ from harness.report.probe_rows import rows_of
 from harness.request import Request
 from harness.results import Results, StoredRun
 
-__all__ = ["Answer", "Cell", "fitting", "preset_of", "run_cells", "study_cells", "subject_named", "with_predictions"]
+__all__ = [
+    "Answer", "Cell", "compared", "fitting", "preset_of", "run_cells", "study_cells", "subject_named",
+    "with_predictions",
+]  # fmt: skip
 
 CONTROL = "copy_previous"
 
@@ -105,22 +108,31 @@ def run_cells(
             untouched = answer.run
             continue
         assert untouched is not None  # noqa: S101
-        run = answer.run
-        if overwrite != "never" and not judge.known(untouched, run, what="change"):
-            run = with_predictions(cell, run, store)
-        rows = judge.changed(untouched, run, what="change")
-        yield Answer(cell, with_rows(store, run, rows, facts={"cell": cell.name}), untouched)
+        asked = Answer(cell, answer.run, untouched)
+        if overwrite != "never" and not judge.known(untouched, asked.run, what="change"):
+            asked = with_predictions(asked, store, judge)
+        yield compared(asked, store, judge)
 
 
-def with_predictions(cell: Cell, run: StoredRun, store: Results) -> StoredRun:
-    """The run with its predictions, which are made again where they were dropped; what was found of it is kept."""
-    before = run.record.predictions
-    if before is None or before.kept:
-        return run
-    again = evaluate(cell.request, store, overwrite="always").run
-    if again.record.predictions != replace(before, kept=True):  # other poses, by another version: nothing is known
-        return again
-    return store.amend(again, lambda record: replace(record, findings=run.record.findings))
+def compared(answer: Answer, store: Results, judge: Judge) -> Answer:
+    """An answer whose record holds what changed against the untouched run."""
+    rows = judge.changed(answer.untouched, answer.run, what="change")
+    return replace(answer, run=with_rows(store, answer.run, rows, facts={"cell": answer.cell.name}))
+
+
+def with_predictions(answer: Answer, store: Results, judge: Judge) -> Answer:
+    """The answer with the predictions of its run, which are made again where they were dropped.
+
+    The record keeps its label, and what was found of it if the poses are the same; of others that is found anew.
+    """
+    old = answer.run.record
+    if old.predictions is None or old.predictions.kept:
+        return answer
+    again = evaluate(answer.cell.request, store, overwrite="always").run
+    same = again.record.predictions == replace(old.predictions, kept=True)
+    findings = old.findings if same else {}
+    run = store.amend(again, lambda record: replace(record, findings=findings, label=old.label))
+    return compared(replace(answer, run=run), store, judge)
 
 
 def fitting(probes: Iterable[Probe], subject: Request, preset: Preset, tell: Callable[[str], None]) -> Iterator[Probe]:

@@ -9,7 +9,7 @@ from statistics import fmean
 
 from harness.report.probe_rows import Row
 
-__all__ = ["AS_IT_IS", "Crossing", "crossing_rows", "crossing_sentence", "crossings"]
+__all__ = ["AS_IT_IS", "Crossing", "crossing_rows", "crossing_sentence", "crossings", "in_crossing"]
 
 #: Level of a factor that is the method's own.
 OWN = "own"
@@ -20,10 +20,11 @@ AS_IT_IS = "as it is"
 #: A factor and one of its levels.
 Pair = tuple[str, str]
 
-#: How the names of levels begin; those of the flip test are "flip" and "no flip".
+#: How the names of levels begin.
 _FACTORS = {
     "boxes": "boxes", "detector": "boxes", "codec": "decoder", "device": "crops", "reference": "crops",
     "bf16": "precision", "fp32": "precision",
+    "flip": "flip", "no flip": "flip",
 }  # fmt: skip
 
 
@@ -62,10 +63,9 @@ def crossings(gaps: Sequence[Row]) -> list[Crossing]:
     """Of each pair of methods the largest complete crossings: of all factors, or of some of them and some levels."""
     found = []
     for title in dict.fromkeys(str(row["gap"]) for row in gaps):
+        mine = [row for row in gaps if row["gap"] == title and row["difference"] is not None]
         values = {
-            _levels(str(row["protocol"])): float(row["difference"])
-            for row in gaps
-            if row["gap"] == title and row["difference"] is not None
+            levels: float(row["difference"]) for row in mine if (levels := _levels(str(row["protocol"]))) is not None
         }
         known = sorted({factor for key in values for factor, _ in key})
         chosen = [some for count in range(len(known), 1, -1) for some in combinations(known, count)]
@@ -76,6 +76,17 @@ def crossings(gaps: Sequence[Row]) -> list[Crossing]:
                 kept.append(grid)
         found += kept
     return found
+
+
+def in_crossing(protocol: str, crossed: Sequence[Crossing], title: str) -> bool:
+    """Whether a combination is a cell of a crossing of that gap, or of one that a method of that title is part of."""
+    if ", " not in protocol or (levels := _levels(protocol)) is None:
+        return False
+    return any(
+        title in (crossing.title, *crossing.title.split(" - "))
+        and all(level in crossing.levels.get(factor, ()) for factor, level in levels)
+        for crossing in crossed
+    )
 
 
 def _complete(title: str, factors: Sequence[str], values: Mapping[frozenset[Pair], float]) -> Crossing | None:
@@ -126,15 +137,16 @@ def crossing_sentence(crossing: Crossing) -> str:
     )
 
 
-def _levels(protocol: str) -> frozenset[Pair]:
-    """(factor, level) of a protocol's name; none for the untouched one.
+def _levels(protocol: str) -> frozenset[Pair] | None:
+    """(factor, level) of a protocol's name, () for the untouched one; None where a level is of no known factor.
 
-    >>> sorted(_levels("boxes_jitter=0.05, flip, codec dark"))
-    [('boxes', 'boxes_jitter=0.05'), ('decoder', 'codec dark'), ('flip', 'flip')]
+    >>> sorted(_levels("boxes_jitter=0.05, flip, codec dark")), _levels("fog")
+    ([('boxes', 'boxes_jitter=0.05'), ('decoder', 'codec dark'), ('flip', 'flip')], None)
     """
     names = [] if protocol == AS_IT_IS else protocol.split(", ")
-    return frozenset((_factor(name), name) for name in names)
+    found = frozenset((_factor(name), name) for name in names)
+    return None if any(not factor for factor, _ in found) else found
 
 
 def _factor(level: str) -> str:
-    return next((factor for start, factor in _FACTORS.items() if level.startswith(start)), "flip")
+    return next((factor for start, factor in _FACTORS.items() if level.startswith(start)), "")

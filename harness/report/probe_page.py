@@ -7,7 +7,7 @@ from typing import Any
 
 from harness.records import RunRecord
 from harness.report.comparable import ground_of, short
-from harness.report.probe_crossing import AS_IT_IS, crossing_rows, crossing_sentence, crossings
+from harness.report.probe_crossing import AS_IT_IS, crossing_rows, crossing_sentence, crossings, in_crossing
 from harness.report.probe_rows import Probed, Row, by_subject, probed, rows_of, title_of
 from harness.skeletons import GROUPS
 
@@ -97,7 +97,7 @@ def _key_frame(items: Sequence[Probed]) -> list[str]:
     if not items:
         return []
     lines = [_table(["method", "probe", "AP", "change", "95 %", "verdict", *GROUPS], [
-        [item.title, _named(item), *_values(item.row()), *(_signed(item.row(group)["difference"]) for group in GROUPS)]
+        [item.title, item.label, *_values(item.row()), *(_signed(item.row(group)["difference"]) for group in GROUPS)]
         for item in items
     ])]  # fmt: skip
     sentences = []
@@ -107,7 +107,7 @@ def _key_frame(items: Sequence[Probed]) -> list[str]:
     for title, mine in by_subject([item for item in known if not item.blind]).items():
         worst = min(mine, key=lambda item: item.row()["b"])
         start, left = worst.row()["a"], worst.row()["b"]
-        sentences.append(f"* {title} falls from {start:.1f} to {left:.1f} AP at `{_named(worst)}`.")
+        sentences.append(f"* {title} falls from {start:.1f} to {left:.1f} AP at `{worst.label}`.")
     if blind:
         others = ", ".join(f"{name} has {value:.1f}" for name, value in blind.items())
         sentences.append(
@@ -145,7 +145,7 @@ def _time(items: Sequence[Probed]) -> list[str]:
     if not items:
         return []
     lines = [_table(["method", "probe", "AP", "change", "95 %", "verdict", *GROUPS], [
-        [item.title, _named(item), *_values(item.row()), *(_signed(item.row(group)["difference"]) for group in GROUPS)]
+        [item.title, item.label, *_values(item.row()), *(_signed(item.row(group)["difference"]) for group in GROUPS)]
         for item in items
     ])]  # fmt: skip
     sentences = []
@@ -232,25 +232,26 @@ def _far(value: dict[tuple[str, str], Row]) -> str:
 
 
 def _method_of(run: str) -> str:
-    """Method and preset of a run's id, for one that is not at hand.
+    """Method, preset and key of a run's id, for one that is not at hand.
 
     >>> _method_of("hrnet-tiny-dsnt-588960bf")
-    'hrnet:tiny-dsnt'
+    'hrnet:tiny-dsnt [588960bf]'
     """
-    return run.rpartition("-")[0].replace("-", ":", 1)
+    name, _, key = run.rpartition("-")
+    return f"{name.replace('-', ':', 1)} [{key}]"
 
 
 def _protocol(items: Sequence[Probed], gaps: Sequence[Row]) -> list[str]:
     if not items:
         return []
     crossed = crossings(gaps)
-    single = [item for item in items if not crossed or ", " not in item.name]
+    single = [item for item in items if not in_crossing(item.name, crossed, item.title)]
     lines = [_table(["method", "protocol", "AP", "change", "95 %", "verdict"],
-                    [[item.title, _named(item), *_values(item.row())] for item in single])]  # fmt: skip
+                    [[item.title, item.label, *_values(item.row())] for item in single])]  # fmt: skip
     if gaps:
         lines += ["", _table(["gap", "protocol", "points", "95 %"], [
             [row["gap"], row["protocol"], _signed(row["difference"]), _interval(row)] for row in gaps
-            if not crossed or ", " not in row["protocol"]
+            if not in_crossing(row["protocol"], crossed, row["gap"])
         ])]  # fmt: skip
         lines.append("")
         for gap in dict.fromkeys(row["gap"] for row in gaps):
@@ -262,16 +263,13 @@ def _protocol(items: Sequence[Probed], gaps: Sequence[Row]) -> list[str]:
             most = max(moved, key=lambda item: abs(item.row()["difference"]))
             lines.append(
                 f"* One factor alone moves a method by up to {abs(most.row()['difference']):.1f} points "
-                f"({most.title}, {_named(most)})."
+                f"({most.title}, {most.label})."
             )
     for crossing in crossed:
         cells = crossing_rows(crossing)
-        lines += [f"* {crossing_sentence(crossing)}", "", _table(list(cells[0]), [list(row.values()) for row in cells])]
+        table = _table(list(cells[0]), [list(row.values()) for row in cells])
+        lines += ["", f"* {crossing_sentence(crossing)}", "", table]
     return lines
-
-
-def _named(item: Probed) -> str:
-    return f"{item.family}={item.dose:g}" if item.dose else item.family
 
 
 def _values(row: Row) -> list[str]:

@@ -51,7 +51,7 @@ def dose_response(items: Sequence[Probed]) -> Figure:
                 if mine:
                     _draw_line(axes, [item.row() for item in mine], [item.dose for item in mine], looks[title], title)
             _draw_blind(axes, [item for item in items if item.blind])
-            axes.set(title=family, xlabel=_UNITS.get(family.split("@")[0], "dose"), ylabel="AP (%)")
+            axes.set(title=family, xlabel=_UNITS.get(family.split("@")[0].split(" seed ")[0], "dose"), ylabel="AP (%)")
             axes.set_ylim(bottom=0)
         _legend(figure, panels)
         add_caption(
@@ -71,7 +71,7 @@ def joint_response(items: Sequence[Probed]) -> Figure:
             for group in GROUPS:
                 rows = [item.row(group) for item in mine]
                 _draw_line(axes, rows, [item.dose for item in mine], looks[group], group, sure=False)
-            axes.set(title=family, xlabel=_UNITS.get(family.split("@")[0], "dose"), ylabel="AP (%)")
+            axes.set(title=family, xlabel=_UNITS.get(family.split("@")[0].split(" seed ")[0], "dose"), ylabel="AP (%)")
             axes.set_ylim(bottom=0)
         _legend(figure, panels)
         add_caption(figure, [f"{items[0].title}. {_caption(items)[0]}", *_caption(items)[1:]])
@@ -146,7 +146,7 @@ def confounds(items: Sequence[Probed], gap_rows: Sequence[Row]) -> Figure:
     """How far AP moves with the protocol alone and, where two methods ran under the same ones, the gap between them."""
     subjects = by_subject(items)
     colours = dict(zip(subjects, palette(len(subjects)), strict=True))
-    names = sorted({_cell(item) for item in items})
+    names = sorted({item.label for item in items})
     gaps: dict[str, list[Row]] = {}
     for row in gap_rows:
         gaps.setdefault(str(row["gap"]), []).append(row)
@@ -157,7 +157,7 @@ def confounds(items: Sequence[Probed], gap_rows: Sequence[Row]) -> Figure:
         for place, (title, mine) in enumerate(subjects.items()):
             offset = (place - (len(subjects) - 1) / 2) * 0.22
             for item in mine:
-                _draw_dot(left, item.row(), names.index(_cell(item)) + offset, colours[title], title)
+                _draw_dot(left, item.row(), names.index(item.label) + offset, colours[title], title)
         _draw_rows(left, "Change of AP with the protocol alone", names)
         for axes, (title, rows) in zip(others, gaps.items(), strict=True):
             for place, row in enumerate(rows):
@@ -294,10 +294,6 @@ def _legend(figure: Figure, panels: Sequence[Axes]) -> None:
     }
     if handles:
         figure.legend(handles.values(), handles.keys(), loc="outside upper left", ncols=4, frameon=False, fontsize=8)
-
-
-def _cell(item: Probed) -> str:
-    return f"{item.family}={item.dose:g}" if item.dose else item.family
 
 
 def ground_line(items: Sequence[Probed]) -> str:

@@ -68,13 +68,14 @@ def _short(value: Any) -> str:
 
 @dataclass(frozen=True)
 class Probed:
-    """A run that was compared with an untouched one: `name` and `part` of the probe (or the setting), its `dose`."""
+    """A run that was compared with an untouched one: `name` and `part` of the probe (or the setting), dose and seed."""
 
     record: RunRecord
     title: str
     name: str
     part: str
     dose: float
+    seed: int = 0
 
     @property
     def against(self) -> str:
@@ -88,8 +89,17 @@ class Probed:
 
     @property
     def family(self) -> str:
-        """The probe without its dose."""
-        return f"{self.name}@{self.part}" if self.part else self.name
+        """The probe without its dose; another seed than the first is another family."""
+        return self._seeded(f"{self.name}@{self.part}" if self.part else self.name)
+
+    @property
+    def label(self) -> str:
+        """The probe as one asks for it, or the setting."""
+        name = f"{self.name}@{self.part}" if self.part else self.name
+        return self._seeded(f"{name}={self.dose:g}" if self.dose else name)
+
+    def _seeded(self, text: str) -> str:
+        return f"{text} seed {self.seed}" if self.seed else text
 
     def rows(self, *, slice: str = "all", kind: str | None = None) -> list[Row]:
         """What changed against the untouched run, in one slice or ("") in all of them."""
@@ -124,20 +134,28 @@ def probed(records: Iterable[RunRecord]) -> list[Probed]:
     chosen = [record for record in records if _changes(record)]
     titles = _titles(chosen)
     for record in chosen:
-        text = str(record.findings.get("cell") or record.request.get("probe", "")).removesuffix(" seed 0")
-        found.append(Probed(record, titles[_subject(record)], *_parsed(text)))
+        text, seed = _told(record)
+        found.append(Probed(record, titles[_subject(record)], *_parsed(text), seed))
     return sorted(found, key=lambda item: (item.title, item.family, item.dose))
 
 
-def _parsed(text: str) -> tuple[str, str, float]:
-    """Name (with a seed other than 0), part and dose of a probe; a text that is none is a name.
+def _told(record: RunRecord) -> tuple[str, int]:
+    """The probe of a run without its seed, and that; or the setting, and 0."""
+    probe, _, seed = str(record.request.get("probe", "")).partition(" seed ")
+    cell = str(record.findings.get("cell") or probe)
+    number = seed.partition(" ")[0]
+    return (probe, int(number) if number.isdecimal() else 0) if cell.partition(" seed ")[0] == probe else (cell, 0)
 
-    >>> _parsed("key_cutout@wrist=0.1"), _parsed("boxes_jitter=0.05, flip"), _parsed("key_noise=40 seed 3")
-    (('key_cutout', 'wrist', 0.1), ('boxes_jitter=0.05, flip', '', 0.0), ('key_noise seed 3', '', 40.0))
+
+def _parsed(text: str) -> tuple[str, str, float]:
+    """Name, part and dose of a probe; a text that is none is a name.
+
+    >>> _parsed("key_cutout@wrist=0.1"), _parsed("boxes_jitter=0.05, flip")
+    (('key_cutout', 'wrist', 0.1), ('boxes_jitter=0.05, flip', '', 0.0))
     """
-    found = re.fullmatch(r"([a-z_0-9]+)(?:@([a-z_]+))?(?:=([0-9.e+-]+))?( seed [0-9]+)?", text)
+    found = re.fullmatch(r"([a-z_0-9]+)(?:@([a-z_]+))?(?:=([0-9.e+-]+))?", text)
     try:
-        return (found[1] + (found[4] or ""), found[2] or "", float(found[3] or 0)) if found else (text, "", 0.0)
+        return (found[1], found[2] or "", float(found[3] or 0)) if found else (text, "", 0.0)
     except ValueError:  # "1-2" is no number
         return text, "", 0.0
 
@@ -166,12 +184,12 @@ def _changes(record: RunRecord) -> bool:
     return any(row["what"] == "change" for row in rows_of(record))
 
 
-#: Title, hash of the weights and untouched run ("" where there is none): runs of one subject are comparable.
+#: Title, hash of the weights and untouched run (itself where there is none): runs of one subject are comparable.
 Subject = tuple[str, str, str]
 
 
 def _subject(record: RunRecord) -> Subject:
-    against = next((row["against"] for row in rows_of(record) if row["what"] == "change"), "")
+    against = next((row["against"] for row in rows_of(record) if row["what"] == "change"), record.id)
     return title_of(record), record.weights.sha256 if record.weights else "", against
 
 

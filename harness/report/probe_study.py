@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from harness.errors import DataError, HarnessError, listed
 from harness.files import write_atomically
 from harness.records import RunRecord
 from harness.report import probe_plots
-from harness.report.probe_crossing import crossings
+from harness.report.probe_crossing import crossings, in_crossing
 from harness.report.probe_grid import crossing_grid
 from harness.report.probe_maps import read_maps
 from harness.report.probe_page import gap_rows, probe_page
@@ -72,6 +72,14 @@ def _rows(records: Sequence[RunRecord]) -> str:
 
 
 def _figures(runs: Sequence[StoredRun]) -> Iterator[tuple[str, Figure]]:
+    """Figures with a name for each; names that are the same but for signs no file should have are numbered."""
+    seen: Counter[str] = Counter()
+    for name, figure in _drawn(runs):
+        seen[name] += 1
+        yield (name if seen[name] == 1 else f"{name}_{seen[name]}"), figure
+
+
+def _drawn(runs: Sequence[StoredRun]) -> Iterator[tuple[str, Figure]]:
     records = [run.record for run in runs]
     items = probed(records)
     key = [item for item in items if item.name.startswith("key_")]
@@ -93,8 +101,8 @@ def _figures(runs: Sequence[StoredRun]) -> Iterator[tuple[str, Figure]]:
     if settings:
         gaps = gap_rows(records)
         crossed = crossings(gaps)
-        single = [item for item in settings if not crossed or ", " not in item.name]
-        alone = [row for row in gaps if not crossed or ", " not in row["protocol"]]
+        single = [item for item in settings if not in_crossing(item.name, crossed, item.title)]
+        alone = [row for row in gaps if not in_crossing(row["protocol"], crossed, row["gap"])]
         if single:
             yield "protocol", probe_plots.confounds(single, alone)
         for crossing in crossed:
@@ -103,7 +111,4 @@ def _figures(runs: Sequence[StoredRun]) -> Iterator[tuple[str, Figure]]:
 
 
 def _file(title: str) -> str:
-    """A name for a file, another for every title."""
-    plain = re.sub(r"[^A-Za-z0-9]+", "_", title).strip("_")
-    lost = re.sub(r"[A-Za-z0-9 :,_.=()#-]", "", title.replace("[", "").replace("]", ""))
-    return f"{plain}_{hashlib.sha256(title.encode()).hexdigest()[:6]}" if lost else plain
+    return re.sub(r"[^A-Za-z0-9]+", "_", title).strip("_")[:100]
