@@ -53,7 +53,7 @@ coverage: $(QUALITY)  # branches of data sets, scoring, predictions and records:
 COVERED := $(wildcard tests/test_scoring_*.py tests/test_slice*.py tests/test_synthtrack*.py) $(addprefix tests/test_, \
     records.py predictions.py prediction_import.py submissions.py check.py convert.py layouts.py posetrack.py \
     datasets_contract.py images.py hostile_files.py statistics.py diagnosis.py motion.py comparison.py \
-    uncertainty.py arms.py bones.py score_command.py tampering.py typed_json.py fuzz.py) harness/datasets harness/predictions harness/scoring harness/records.py
+    uncertainty.py arms.py bones.py localisation.py score_command.py tampering.py probes.py typed_json.py fuzz.py) harness/datasets harness/predictions harness/scoring harness/records.py
 
 mutation: $(QUALITY)  # do the tests notice when a kernel of scoring is changed? What survives is in docs/reliability.md
 	OMP_NUM_THREADS=1 $(BIN)/mutmut run
