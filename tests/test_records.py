@@ -196,6 +196,22 @@ def test_a_command_that_is_not_utf8_is_stored(tmp_path: Path) -> None:
     assert run.record.command == "harness eval --boxes ?.json"
 
 
+def test_predictions_that_are_not_there_are_told_with_the_reason(tmp_path: Path, poses: Path) -> None:
+    results = Results(tmp_path / "results")
+    run = results.save(make_record(), predictions=poses)
+    assert run.stored_predictions() == run.predictions_path
+    dropped = results.drop_predictions(run)
+    assert not list(run.folder.glob("predictions-*")) and dropped.record.predictions.sha256 == file_sha256(poses)
+    with pytest.raises(DataError, match=f"^{run.folder}: its predictions were not kept, only their hash"):
+        dropped.stored_predictions()
+    again = results.save(make_record(), predictions=poses)
+    again.stored_predictions().unlink()
+    with pytest.raises(DataError, match=f"^{run.folder}: the stored predictions are missing"):
+        again.stored_predictions()
+    with pytest.raises(HarnessError, match="cannot store the run"):
+        results.relabel(replace(again, folder=tmp_path / "gone"), "new")
+
+
 def test_saving_and_reading_back(tmp_path: Path, poses: Path) -> None:
     results = Results(tmp_path / "results")
     assert results.existing("synthtrack", "val", make_record().id) is None
