@@ -191,6 +191,16 @@ def test_runs_of_other_settings_and_seeds_are_not_drawn_as_one():
     assert [label.get_text() for label in drawn[1].axes[0].get_xticklabels()] == ["shuffled"]
 
 
+def test_the_decoder_of_a_method_is_not_that_of_a_crossed_protocol():
+    crossed = run("boxes_jitter=0.05 seed 0", -3.0)
+    crossed = replace(crossed, inference=replace(crossed.inference, codec="dark", flip_test=True),
+                      findings={**crossed.findings, "cell": "boxes_jitter=0.05, flip, codec dark"})  # fmt: skip
+    own = run("boxes_proposal=1 seed 0", -2.0)
+    told = f"| {own.inference.codec} | {'yes' if own.inference.flip_test else 'no'} | 60.0 |"
+    assert told in probe_page(probed([crossed, own]), [], []) and own.inference.codec != "dark"
+    assert "| – | – | 60.0 |" in probe_page(probed([crossed]), [], [])
+
+
 def test_combinations_in_no_crossing_are_shown_beside_those_in_one():
     crossed = crossings(crossed_gaps())
     assert in_crossing("boxes_jitter=0.05, flip", crossed, "fami - hrnet") and in_crossing(

@@ -81,7 +81,7 @@ def _asked(items: Sequence[Probed]) -> list[str]:
     """A table of the methods as they were run where nothing was changed."""
     rows = []
     for title, mine in by_subject(items).items():
-        probes = [item for item in mine if "probe" in item.record.request]
+        probes = [item for item in mine if "probe" in item.record.request and ", " not in item.name]
         record, row = (probes or mine)[0].record, mine[0].row()
         used, weights = record.inference, record.weights
         rows.append([
